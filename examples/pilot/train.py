@@ -1,0 +1,225 @@
+"""Train the pilot model from nothing on generated text: `python examples/pilot/train.py`.
+
+A Llama of 2.5 M parameters (hidden 256, so that every row of every matrix is a multiple of 256 wide), packed rows with a
+block-diagonal attention mask, loss weight 1 on answers and 0.1 on prompts, AdamW with a cosine schedule. Writes
+model/ (config, tokenizer, safetensors), training-log.csv and training-curve.png. The evaluation prompts are never trained on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import time
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from skills import SLICES
+from tokenizer import train_tokenizer
+
+HERE = Path(__file__).parent
+ROW = 256  # tokens a packed row
+WEIGHTS = {"multi_step": 3, "instructions": 2, "output_format": 1, "long_context": 2, "edge_cases": 1}
+
+
+def held_out(folder: Path) -> set[str]:
+    """Every prompt of the evaluation set: the model must not have seen one."""
+    lines = [
+        line
+        for name in ("gate", "dev")
+        for line in (folder / "evaluation" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    return {json.loads(line)["prompt"] for line in lines}
+
+
+class Packer:
+    """An endless stream of packed rows: tokens, loss weights, the example each token belongs to, its position in it."""
+
+    def __init__(self, tokenizer: Any, seed: int, forbidden: set[str]) -> None:
+        self.tokenizer, self.rng, self.forbidden = tokenizer, Random(seed), forbidden
+        self.names = [name for name, weight in WEIGHTS.items() for _ in range(weight)]
+        self.cache: dict[str, list[int]] = {}
+        self.queue: list[tuple[list[int], list[float]]] = []
+
+    def encode(self, text: str) -> list[int]:
+        """Encode line by line and remember lines: SentencePiece merges nothing across a newline."""
+        return self.tokenizer.encode(text, add_special_tokens=False)
+
+    def refill(self) -> None:
+        pairs = []
+        while len(pairs) < 256:
+            for example in SLICES[self.rng.choice(self.names)](self.rng):
+                if example.prompt not in self.forbidden:
+                    pairs.append((example.prompt, example.answer))
+        prompts = self.tokenizer([p for p, _ in pairs], add_special_tokens=False)["input_ids"]
+        wholes = self.tokenizer([p + a for p, a in pairs], add_special_tokens=False)["input_ids"]
+        bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
+        for prompt, whole in zip(prompts, wholes, strict=True):
+            assert whole[: len(prompt)] == prompt, "a prompt must end at a token boundary"
+            answer_length = len(whole) - len(prompt) + 1
+            weights = [0.0] + [0.1] * len(prompt) + [1.0] * answer_length
+            self.queue.append(([bos, *whole, eos], weights))
+
+    def row(self) -> tuple[list[int], list[float], list[int], list[int]]:
+        tokens: list[int] = []
+        weights: list[float] = []
+        owner: list[int] = []
+        position: list[int] = []
+        count = 0
+        while True:
+            if not self.queue:
+                self.refill()
+            fitting = next((i for i, (t, _) in enumerate(self.queue[:16]) if len(tokens) + len(t) <= ROW), None)
+            if fitting is None:
+                break
+            example, example_weights = self.queue.pop(fitting)
+            count += 1
+            tokens += example
+            weights += example_weights
+            owner += [count] * len(example)
+            position += range(len(example))
+        padding = ROW - len(tokens)
+        return tokens + [0] * padding, weights + [0.0] * padding, owner + [0] * padding, position + [0] * padding
+
+
+def build_model(tokenizer: Any) -> Any:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=256,
+            intermediate_size=512,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=512,
+            rope_theta=10_000.0,
+            tie_word_embeddings=True,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            attn_implementation="sdpa",
+        )
+    )
+
+
+def learning_rate(step: int, steps: int, peak: float) -> float:
+    warmup = 50
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    return peak * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup))))
+
+
+def score_dev(model: Any, tokenizer: Any, folder: Path, items: int) -> dict[str, float]:
+    """Share of dev answers reproduced exactly, a slice, greedy, without batching tricks: for the log only."""
+    import torch
+
+    rows = [json.loads(line) for line in (folder / "evaluation" / "dev.jsonl").read_text(encoding="utf-8").splitlines()]
+    right: dict[str, list[bool]] = {name: [] for name in SLICES}
+    tokenizer.padding_side = "left"
+    model.eval()
+    for name in SLICES:
+        chosen = [row for row in rows if row["slice"] == name][:items]
+        for start in range(0, len(chosen), 32):
+            batch = chosen[start : start + 32]
+            inputs = tokenizer([row["prompt"] for row in batch], return_tensors="pt", padding=True)
+            with torch.no_grad():
+                out = model.generate(
+                    input_ids=inputs["input_ids"],
+                    attention_mask=inputs["attention_mask"],
+                    max_new_tokens=64,
+                    do_sample=False,
+                    pad_token_id=0,
+                )
+            texts = tokenizer.batch_decode(out[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+            right[name] += [t.strip() == row["answer"] for t, row in zip(texts, batch, strict=True)]
+    model.train()
+    return {name: sum(values) / max(1, len(values)) for name, values in right.items()}
+
+
+def train(folder: Path, steps: int, rows: int, peak: float, seed: int, threads: int, every: int, bf16: bool) -> None:
+    import torch
+    from transformers import AutoTokenizer
+
+    torch.manual_seed(seed)
+    torch.set_num_threads(threads)
+    model_folder = folder / "model"
+    train_tokenizer(model_folder)
+    tokenizer = AutoTokenizer.from_pretrained(model_folder)
+    tokenizer.pad_token_id = 0
+    model = build_model(tokenizer)
+    print(f"{sum(p.numel() for p in model.parameters()):,} parameters, vocabulary {len(tokenizer)}", flush=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.95), weight_decay=0.05)
+    packer = Packer(tokenizer, seed, held_out(folder))
+    causal = torch.tril(torch.ones(ROW, ROW, dtype=torch.bool))
+    log_path = folder / "training-log.csv"
+    started, running = time.perf_counter(), 0.0
+    with log_path.open("w", newline="", encoding="utf-8") as file:
+        log = csv.writer(file)
+        log.writerow(["step", "seconds", "loss", *SLICES])
+        for step in range(steps):
+            batch = [packer.row() for _ in range(rows)]
+            tokens, weights, owner, position = (torch.tensor(column) for column in zip(*batch, strict=True))
+            mask = (causal & (owner[:, :, None] == owner[:, None, :]))[:, None]
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, steps, peak)
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+                logits = model(input_ids=tokens, attention_mask=mask, position_ids=position, use_cache=False).logits
+            losses = torch.nn.functional.cross_entropy(
+                logits[:, :-1].float().reshape(-1, logits.shape[-1]), tokens[:, 1:].reshape(-1), reduction="none"
+            )
+            loss = (losses * weights[:, 1:].reshape(-1)).sum() / weights[:, 1:].sum()
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            running = loss.item() if step == 0 else 0.95 * running + 0.05 * loss.item()
+            if (step + 1) % every == 0 or step + 1 == steps:
+                last = step + 1 == steps
+                scores = score_dev(model, tokenizer, folder, 160 if last else 32)
+                shown = [f"{scores[name]:.4f}" for name in SLICES]
+                log.writerow([step + 1, f"{time.perf_counter() - started:.0f}", f"{running:.5f}", *shown])
+                file.flush()
+                print(step + 1, f"{time.perf_counter() - started:.0f}s", f"{running:.4f}", *shown, flush=True)
+                save(model, tokenizer, model_folder)
+
+
+def save(model: Any, tokenizer: Any, folder: Path) -> None:
+    model.generation_config.pad_token_id = None
+    model.save_pretrained(folder)
+
+
+def draw_curve(folder: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    with (folder / "training-log.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    steps = [int(row["step"]) for row in rows]
+    left.plot(steps, [float(row["loss"]) for row in rows])
+    left.set(xlabel="step", ylabel="loss (answers 1, prompts 0.1)", yscale="log")
+    for name in SLICES:
+        right.plot(steps, [100 * float(row[name]) for row in rows], label=name)
+    right.set(xlabel="step", ylabel="dev answers right, %")
+    right.legend()
+    figure.savefig(folder / "training-curve.png", dpi=110)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=HERE)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--rows", type=int, default=24, help="packed rows of 256 tokens a step")
+    parser.add_argument("--peak", type=float, default=2e-3, help="highest learning rate")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--every", type=int, default=200, help="steps between dev scores")
+    parser.add_argument("--bf16", action="store_true", help="bfloat16 autocast, about twice as fast where the CPU has it")
+    a = parser.parse_args()
+    train(a.folder, a.steps, a.rows, a.peak, a.seed, a.threads, a.every, a.bf16)
+    draw_curve(a.folder)

@@ -1,0 +1,168 @@
+"""What a team writes down before any result: model, data, envelope, gate, owners. One YAML file, one schema.
+
+This module holds the schema. `quantplay.plays.check` holds what needs more than the file: the sets, the formats, the power.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from quantplay.digest import digest_of
+from quantplay.records import Record
+
+SCHEMA_VERSION = 1
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+Profile = Literal["production", "internal", "explore"]
+
+
+class Part(Record):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class ModelSource(Part):
+    """The full-precision model: a local folder, or a hub repository at one commit."""
+
+    source: str = Field(min_length=1, description="Folder relative to the plan, or a hub id such as org/name.")
+    commit: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{40}$",
+        description="Full commit of a hub source. A branch or tag moves and is refused.",
+    )
+
+
+class Calibration(Part):
+    """In-domain texts that steer the quantizer."""
+
+    file: str = Field(min_length=1, description="JSONL with `id` and `text`, relative to the plan.")
+    samples: int = Field(default=256, ge=1, le=100_000, description="How many samples to use, from the top.")
+    tokens: int = Field(default=512, ge=16, le=1_048_576, description="Longest sample, in tokens; the rest is cut off.")
+
+
+class SliceInfo(Part):
+    """How one slice of the evaluation set is to be read."""
+
+    title: str = Field(min_length=1, description="What the slice shows, in words a product owner understands.")
+    fragile: bool = Field(default=True, description="Known to break first under quantization.")
+
+
+class EvaluationSet(Part):
+    """The team's own tasks, frozen: `gate` decides, `dev` may be looked at as often as needed."""
+
+    gate: str = Field(min_length=1, description="JSONL of the gate split, relative to the plan.")
+    dev: str = Field(min_length=1, description="JSONL of the dev split, relative to the plan.")
+    heldout: str = Field(min_length=1, description="JSONL with `id` and `text` for perplexity and divergence.")
+    tasks: tuple[str, ...] = Field(default=(), description="The team's own lm-eval task files (YAML), as well.")
+    allow_code: tuple[str, ...] = Field(
+        default=(), description="Names of task files that may run Python code (`!function`). Empty: none may."
+    )
+    slices: dict[str, SliceInfo] = Field(min_length=1, description="Every slice the files contain.")
+
+
+class Decoding(Part):
+    """How answers are generated, the same for every arm. Greedy."""
+
+    max_tokens: int = Field(default=64, ge=1, le=65_536, description="Longest answer in tokens.")
+    stop: tuple[str, ...] = Field(default=("\n",), description="An answer ends at the first of these.")
+
+
+class Envelope(Part):
+    """Where the model will run and what it must achieve there."""
+
+    runtime: Literal["llama.cpp"] = Field(default="llama.cpp", description="The serving runtime.")
+    device: Literal["cpu"] = Field(default="cpu", description="What it runs on.")
+    bottleneck: Literal["memory", "latency", "throughput", "cost"] = Field(
+        default="memory", description="What is to be won; play 4 checks that this very win materialised."
+    )
+    types: tuple[str, ...] = Field(
+        default=(), description="Serving types to consider, best first. Empty: the planner's own 4-bit order."
+    )
+    max_artifact_mib: float | None = Field(default=None, gt=0, description="Largest artifact in MiB (2^20 bytes).")
+    memory_mib: float | None = Field(default=None, gt=0, description="Memory for weights, cache and activations.")
+    context_tokens: int = Field(default=512, ge=16, le=1_048_576, description="Prompt and answer together.")
+    batch: int = Field(default=1, ge=1, le=1024, description="Sequences served at the same time.")
+    max_time_to_first_token_ms: float | None = Field(default=None, gt=0, description="At the 95th percentile.")
+    min_tokens_per_second: float | None = Field(default=None, gt=0, description="Generated, all sequences together.")
+    max_slowdown: float | None = Field(
+        default=None, gt=0, description="Time per token against full precision in the serving runtime, at most."
+    )
+
+
+class Tolerance(Part):
+    """How much worse one slice may become, in percentage points."""
+
+    max_drop: float = Field(gt=0, le=100, description="Passes when the upper bound of the drop is at most this.")
+    broken_drop: float = Field(gt=0, le=100, description="Broken when the lower bound of the drop is above this.")
+
+
+class HardestTolerance(Tolerance):
+    """The hardest share of all items, frozen at baseline time; its answers and the loss of the gold answer."""
+
+    share: float = Field(default=0.1, gt=0, le=0.5, description="Share of the items.")
+    max_loss_rise: float = Field(gt=0, description="Rise of the gold answer's mean loss, in nats a token.")
+    broken_loss_rise: float = Field(gt=0, description="Broken when the lower bound of the rise is above this.")
+
+
+class AlarmLimits(Part):
+    """Numbers that raise an alarm and never decide."""
+
+    mean_kl_nats: float = Field(default=0.1, gt=0)
+    top1_agreement: float = Field(default=0.9, gt=0, le=1)
+    perplexity_ratio: float = Field(default=1.05, gt=0)
+
+
+class Gate(Part):
+    """The decision rule, frozen with its own digest before any result exists."""
+
+    slices: dict[str, Tolerance] = Field(min_length=1, description="A tolerance for every gated slice.")
+    hardest: HardestTolerance
+    attempts: int = Field(default=1, ge=1, le=20, description="Looks at the gate split; each is tested at 5 %/N.")
+    expected_flip_rate: float = Field(
+        default=0.05, gt=0, le=1, description="Share of items a lossless candidate is expected to answer differently."
+    )
+    alarms: AlarmLimits = AlarmLimits()
+
+
+class Owners(Part):
+    """Who answers for what: names or e-mail addresses."""
+
+    ml_engineer: str = Field(min_length=1)
+    product_owner: str = Field(min_length=1)
+    engineering_manager: str | None = None
+    on_call: str | None = None
+
+
+class Deviation(Part):
+    """A recorded reason for not doing what the standards say."""
+
+    rule: str = Field(min_length=1)
+    reason: str = Field(min_length=8)
+
+
+class Plan(Part):
+    """One model, one purpose, one gate."""
+
+    schema_version: Literal[1] = Field(alias="schema", default=1, description="Version of this file's schema.")
+    name: Name = Field(description="Short name: lower-case letters, digits, - and _.")
+    use_case: str = Field(min_length=1, description="What the model does, in a sentence.")
+    trade_off: str = Field(
+        default="", description="In words: what is given up for what. Goes on the first page of the package."
+    )
+    profile: Profile = Field(description="production: everything; internal: low stakes; explore: never lockable.")
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    model: ModelSource
+    calibration: Calibration
+    evaluation: EvaluationSet
+    decoding: Decoding = Decoding()
+    envelope: Envelope
+    gate: Gate
+    owners: Owners
+    deviations: tuple[Deviation, ...] = ()
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, populate_by_name=True
+    )
+
+    def gate_digest(self) -> str:
+        return digest_of(self.gate.body())

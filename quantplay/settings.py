@@ -1,0 +1,49 @@
+"""The environment, read once: nothing else in the project reads an environment variable."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Where quantplay keeps things and what it may use."""
+
+    home: Path  # QUANTPLAY_HOME: embedded database, artifacts, Prefect's own files
+    cache: Path  # QUANTPLAY_CACHE: rebuildable things such as the unpacked llama.cpp converter
+    database_url: str | None  # QUANTPLAY_DATABASE_URL: PostgreSQL >= 14; None starts the embedded one
+    artifacts_url: str  # QUANTPLAY_ARTIFACTS_URL: any fsspec URL
+    threads: int  # QUANTPLAY_THREADS: threads of heavy work; recorded, because bytes and speed depend on it
+    prefect_api_url: str | None  # PREFECT_API_URL: a Prefect server that is already there
+
+
+def default_home() -> Path:
+    # PostgreSQL refuses to run as root and drops to a user of its own, which can't enter /root.
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        return Path("/var/lib/quantplay")
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "quantplay"
+
+
+def usable_cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def read_settings() -> Settings:
+    """Read the environment now. Tests use this; everything else uses `settings()`."""
+    home = Path(os.environ.get("QUANTPLAY_HOME") or default_home()).expanduser().absolute()
+    return Settings(
+        home=home,
+        cache=Path(os.environ.get("QUANTPLAY_CACHE") or home / "cache").expanduser().absolute(),
+        database_url=os.environ.get("QUANTPLAY_DATABASE_URL") or None,
+        artifacts_url=os.environ.get("QUANTPLAY_ARTIFACTS_URL") or (home / "artifacts").as_uri(),
+        threads=int(os.environ.get("QUANTPLAY_THREADS") or min(usable_cpus(), 8)),
+        prefect_api_url=os.environ.get("PREFECT_API_URL") or None,
+    )
+
+
+@cache
+def settings() -> Settings:
+    return read_settings()
