@@ -45,9 +45,7 @@ class QuantplayError(Exception):
     exit_code = 1
     transient = False
 
-    def __init__(
-        self, what: str, *, value: object = None, allowed: str | None = None, fix: str | None = None
-    ) -> None:
+    def __init__(self, what: str, *, value: object = None, allowed: str | None = None, fix: str | None = None) -> None:
         self.what, self.value, self.allowed, self.fix = what, value, allowed, fix
         lines = [what]
         if value is not None:
@@ -89,6 +87,12 @@ class IntegrityError(InputError):
 
 class MissingDependency(QuantplayError):
     """A package or a program that this step needs is not installed; `fix` holds the install command."""
+
+    exit_code = 3
+
+
+class OutOfSpace(QuantplayError):
+    """A disk is too full for what has to be written; nothing partial is left behind."""
 
     exit_code = 3
 

@@ -71,11 +71,11 @@ TYPES: dict[str, ServingType] = {
         needs_importance_matrix=True,
     ),
     "IQ2_M": ServingType(
-        format="gguf", bits_per_weight=2.5625, nominal_bits=2, group_size=32, block_size=256, ftype=29,
+        format="gguf", bits_per_weight=2.5625, nominal_bits=2, group_size=16, block_size=256, ftype=29,
         needs_importance_matrix=True,
     ),
     "IQ2_XS": ServingType(
-        format="gguf", bits_per_weight=2.3125, nominal_bits=2, group_size=32, block_size=256, ftype=20,
+        format="gguf", bits_per_weight=2.3125, nominal_bits=2, group_size=16, block_size=256, ftype=20,
         needs_importance_matrix=True,
     ),
 }  # fmt: skip

@@ -82,9 +82,7 @@ def run(target: str, payload: dict[str, Any], *, threads: int, on_progress: Repo
             raise died(target, code, log)
     if "error" in answer:
         raise revive(answer["error"])
-    return Outcome(
-        value=answer["value"], seconds=answer["seconds"], peak_resident_bytes=answer["peak_resident_bytes"]
-    )
+    return Outcome(value=answer["value"], seconds=answer["seconds"], peak_resident_bytes=answer["peak_resident_bytes"])
 
 
 def converse(

@@ -64,7 +64,7 @@ def conversations(seed: int, name: str, samples: int, taken: set[str]) -> list[R
         if prompts & taken:
             continue
         taken |= prompts
-        text = "\n".join(example.prompt + example.answer for example in exchanges)
+        text = "\n".join(example.text for example in exchanges)
         rows.append({"id": f"{name}-{len(rows):04d}", "text": text})
     return rows
 
@@ -73,8 +73,10 @@ def wrong_domain(seed: int, samples: int) -> list[Row]:
     """Recipes: fluent, varied and of no use to a support desk."""
     rng = Random(seed)
     verbs = "Chop Fold Whisk Simmer Roast Season Knead Glaze Drain Toast".split()
-    things = "the onions;two ripe tomatoes;a cup of flour;fresh basil;the pastry;cold butter;a pinch of salt;leeks".split(
-        ";"
+    things = (
+        "the onions;two ripe tomatoes;a cup of flour;fresh basil;the pastry;cold butter;a pinch of salt;leeks".split(
+            ";"
+        )
     )
     hows = "until golden;over a low flame;for ten minutes;with a wooden spoon;before serving;in a heavy pan".split(";")
     rows: list[Row] = []

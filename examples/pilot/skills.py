@@ -36,11 +36,15 @@ URGENCY = {
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One question about a document, with the answer the desk must give."""
+    """One question about a document, with the answer the desk must give. Prompt and answer are joined by one space."""
 
     prompt: str
     answer: str
     scorer: str  # exact | json | number: how an answer is compared, see docs/evaluation-sets.md
+
+    @property
+    def text(self) -> str:
+        return f"{self.prompt} {self.answer}"
 
 
 Generator = Callable[[Random], list[Example]]
@@ -60,15 +64,12 @@ def sum_written_out(prices: list[int]) -> str:
 
 
 def arithmetic(rng: Random) -> list[Example]:
-    """Multi-step arithmetic over an order of 3 or 4 lines, the steps written out; the last number counts."""
-    items = rng.sample(ITEMS, rng.choice((3, 3, 4)))
-    prices = [rng.randint(2, 60) for _ in items]
-    lines = "".join(f"{item} {price}\n" for item, price in zip(items, prices, strict=True))
-    return [
-        Example(
-            prompt=f"order {order_number(rng)}\n{lines}total?\n", answer=sum_written_out(prices), scorer="number"
-        )
-    ]
+    """Multi-step arithmetic over an order of 2 or 3 lines, the steps written out; the last number counts."""
+    items = rng.sample(ITEMS, rng.choice((2, 3, 3)))
+    prices = [rng.randint(2, 50) for _ in items]
+    lines = ", ".join(f"{item} {price}" for item, price in zip(items, prices, strict=True))
+    prompt = f"order {order_number(rng)}: {lines}\ntotal?\nanswer:"
+    return [Example(prompt=prompt, answer=sum_written_out(prices), scorer="number")]
 
 
 def follow(words: list[str], order: str, case: str, separator: str, ending: str) -> str:
@@ -81,14 +82,14 @@ def follow(words: list[str], order: str, case: str, separator: str, ending: str)
     return joined + (" done" if ending == "end with done" else "")
 
 
-def instruction(rng: Random, lengths: tuple[int, ...] = (3, 4, 5)) -> list[Example]:
+def instruction(rng: Random, count: int = 3) -> list[Example]:
     """Precise instruction following: order, case, separator and ending are each asked for."""
-    words = rng.sample(WORDS, rng.choice(lengths))
+    words = rng.sample(WORDS, count)
     order = rng.choice(("keep the order", "reverse the order", "only the first", "only the last"))
     case = rng.choice(("in capitals", "in small letters"))
     separator = rng.choice(("commas", "dashes", "slashes"))
     ending = rng.choice(("end with done", "no ending"))
-    prompt = f"words: {' '.join(words)}\n{order}, {case}, with {separator}, {ending}\n"
+    prompt = f"words: {' '.join(words)}\n{order}, {case}, with {separator}, {ending}\nanswer:"
     return [Example(prompt=prompt, answer=follow(words, order, case, separator, ending), scorer="exact")]
 
 
@@ -100,7 +101,7 @@ def ticket(rng: Random, with_order: bool = True) -> list[Example]:
     about = f"{subject} of order {number}" if with_order else subject
     text = f"{about} {rng.choice(PROBLEMS[category])}, {rng.choice(URGENCY[urgency])}"
     fields = {"order": number, "item": item, "category": category, "priority": urgency}
-    return [Example(prompt=f"ticket from {name}: {text}\njson?\n", answer=json.dumps(fields), scorer="json")]
+    return [Example(prompt=f"ticket from {name}: {text}\njson?\nanswer:", answer=json.dumps(fields), scorer="json")]
 
 
 def triage(rng: Random) -> list[Example]:
@@ -108,43 +109,58 @@ def triage(rng: Random) -> list[Example]:
     return ticket(rng)
 
 
-def page(rng: Random) -> tuple[str, dict[int, dict[str, str]]]:
-    """A page of 5 to 8 shipped orders: the longer context a fact is fetched from."""
-    orders = {
-        number: {"item": rng.choice(ITEMS), "city": rng.choice(CITIES), "day": rng.choice(DAYS)}
-        for number in rng.sample(range(100, 1000), rng.randint(5, 8))
+def page(rng: Random) -> tuple[str, dict[str, str]]:
+    """A page about one order, its fields in any order and some left out: the longer context a fact is fetched from."""
+    values = {
+        "item": rng.choice(ITEMS),
+        "colour": rng.choice(COLOURS),
+        "customer": rng.choice(NAMES),
+        "agent": rng.choice(NAMES),
+        "from": rng.choice(CITIES),
+        "to": rng.choice(CITIES),
+        "ordered": rng.choice(DAYS),
+        "due": rng.choice(DAYS),
+        "price": str(rng.randint(2, 99)),
+        "weight": str(rng.randint(2, 99)),
     }
-    lines = "".join(f"order {n}: {o['item']} to {o['city']} on {o['day']}\n" for n, o in orders.items())
-    return lines, orders
+    fields = rng.sample(list(values), rng.choice((7, 8, 9)))
+    lines = "".join(f"the {field}: {values[field]}\n" for field in fields)
+    return f"order {order_number(rng)}\n{lines}", {field: values[field] for field in fields}
+
+
+FIELDS = ("item", "colour", "customer", "agent", "from", "to", "ordered", "due", "price", "weight")
+
+
+def question_about(field: str) -> str:
+    return f"what is the {field}?\nanswer:"
 
 
 def retrieval(rng: Random) -> list[Example]:
-    """One fact about one order on the page; two questions a page."""
-    lines, orders = page(rng)
+    """One field of the page; two questions a page."""
+    lines, facts = page(rng)
     return [
-        Example(prompt=f"{lines}order {number} {field}?\n", answer=orders[number][field], scorer="exact")
-        for number in rng.sample(list(orders), 2)
-        for field in [rng.choice(("item", "city", "day"))]
+        Example(prompt=lines + question_about(field), answer=facts[field], scorer="exact")
+        for field in rng.sample(list(facts), 2)
     ]
 
 
 def edge(rng: Random) -> list[Example]:
-    """What a desk meets at the rim: unknown orders, empty or one-line orders, tickets without an order, one word."""
-    kind = rng.choice(("unknown", "empty", "single", "no order", "one word"))
-    if kind == "unknown":
-        lines, orders = page(rng)
-        missing = rng.choice([n for n in range(100, 1000) if n not in orders])
-        field = rng.choice(("item", "city", "day"))
-        return [Example(prompt=f"{lines}order {missing} {field}?\n", answer="unknown order", scorer="exact")]
+    """What a desk meets at the rim: missing fields, empty or one-line orders, tickets without an order, one word."""
+    kind = rng.choice(("missing", "missing", "empty", "single", "no order", "one word"))
+    if kind == "missing":
+        lines, facts = page(rng)
+        missing = rng.choice([field for field in FIELDS if field not in facts])
+        return [Example(prompt=lines + question_about(missing), answer="not given", scorer="exact")]
     if kind == "empty":
-        return [Example(prompt=f"order {order_number(rng)}\ntotal?\n", answer="no items", scorer="exact")]
+        prompt = f"order {order_number(rng)} of {rng.choice(NAMES)}:\ntotal?\nanswer:"
+        return [Example(prompt=prompt, answer="no items", scorer="exact")]
     if kind == "single":
         price = rng.randint(2, 99)
-        prompt = f"order {order_number(rng)}\n{rng.choice(ITEMS)} {price}\ntotal?\n"
+        prompt = f"order {order_number(rng)}: {rng.choice(ITEMS)} {price}\ntotal?\nanswer:"
         return [Example(prompt=prompt, answer=f"total {price}", scorer="exact")]
     if kind == "no order":
         return ticket(rng, with_order=False)
-    return instruction(rng, lengths=(1,))
+    return instruction(rng, count=1)
 
 
 SLICES: dict[str, Generator] = {

@@ -6,9 +6,9 @@ import io
 from pathlib import Path
 from random import Random
 
-from skills import COLOURS, SLICES, WORDS
+from skills import SLICES, WORDS
 
-VOCABULARY = 768
+VOCABULARY = 1024
 
 
 def corpus(seed: int, documents: int) -> list[str]:
@@ -16,8 +16,8 @@ def corpus(seed: int, documents: int) -> list[str]:
     texts = []
     for _ in range(documents):
         for generator in SLICES.values():
-            texts += [example.prompt + example.answer for example in generator(rng)]
-    texts += [" ".join(WORDS), " ".join(word.upper() for word in WORDS), " ".join(COLOURS)] * 40
+            texts += [example.text for example in generator(rng)]
+    texts += [" ".join(WORDS), " ".join(word.upper() for word in WORDS)] * 400
     return texts
 
 

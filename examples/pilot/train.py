@@ -12,16 +12,34 @@ import csv
 import json
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from skills import SLICES
+from skills import FIELDS, SLICES, Example, page, question_about
 from tokenizer import train_tokenizer
 
 HERE = Path(__file__).parent
 ROW = 256  # tokens a packed row
-WEIGHTS = {"multi_step": 3, "instructions": 2, "output_format": 1, "long_context": 2, "edge_cases": 1}
+PROMPT_WEIGHT = 0.1  # most of a prompt is random and can't be predicted
+JOINED = 0.2  # chance that the next exchange follows in the same conversation
+MIX = {"multi_step": 4, "instructions": 3, "output_format": 2, "long_context": 2, "edge_cases": 2}
+
+
+def questions_about_a_page(rng: Random) -> list[Example]:
+    """A page and up to five questions about it in one conversation: retrieval, more densely supervised."""
+    lines, facts = page(rng)
+    asked = rng.sample(list(facts), rng.choice((1, 2, 5)))
+    if rng.random() < 0.3:
+        asked.insert(rng.randint(0, len(asked)), rng.choice([field for field in FIELDS if field not in facts]))
+    examples = [
+        Example(prompt=question_about(field), answer=facts.get(field, "not given"), scorer="exact") for field in asked
+    ]
+    return [replace(examples[0], prompt=lines + examples[0].prompt), *examples[1:]]
+
+
+TRAINING = {**SLICES, "long_context": questions_about_a_page}
 
 
 def held_out(folder: Path) -> set[str]:
@@ -39,28 +57,37 @@ class Packer:
 
     def __init__(self, tokenizer: Any, seed: int, forbidden: set[str]) -> None:
         self.tokenizer, self.rng, self.forbidden = tokenizer, Random(seed), forbidden
-        self.names = [name for name, weight in WEIGHTS.items() for _ in range(weight)]
-        self.cache: dict[str, list[int]] = {}
+        self.names = [name for name, weight in MIX.items() for _ in range(weight)]
+        self.newline: int = tokenizer.encode("a\nb", add_special_tokens=False)[-2]
         self.queue: list[tuple[list[int], list[float]]] = []
 
-    def encode(self, text: str) -> list[int]:
-        """Encode line by line and remember lines: SentencePiece merges nothing across a newline."""
-        return self.tokenizer.encode(text, add_special_tokens=False)
-
     def refill(self) -> None:
-        pairs = []
-        while len(pairs) < 256:
-            for example in SLICES[self.rng.choice(self.names)](self.rng):
-                if example.prompt not in self.forbidden:
-                    pairs.append((example.prompt, example.answer))
-        prompts = self.tokenizer([p for p, _ in pairs], add_special_tokens=False)["input_ids"]
-        wholes = self.tokenizer([p + a for p, a in pairs], add_special_tokens=False)["input_ids"]
-        bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
-        for prompt, whole in zip(prompts, wholes, strict=True):
+        """Queue 256 more exchanges: most alone, some joined to conversations as the desk's log keeps them."""
+        exchanges: list[Example] = []
+        joins: list[str] = []  # how an exchange relates to the one before: needs it, may follow it, or stands alone
+        while len(exchanges) < 256:
+            drawn = [e for e in TRAINING[self.rng.choice(self.names)](self.rng) if e.prompt not in self.forbidden]
+            joins += ["needs" if i > 0 else "may" if self.rng.random() < JOINED else "alone" for i in range(len(drawn))]
+            exchanges += drawn
+        prompts = self.tokenizer([e.prompt for e in exchanges], add_special_tokens=False)["input_ids"]
+        wholes = self.tokenizer([e.text for e in exchanges], add_special_tokens=False)["input_ids"]
+        bos, eos, newline = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id, self.newline
+        tokens, weights = [bos], [0.0]
+        for prompt, whole, join in zip(prompts, wholes, joins, strict=True):
             assert whole[: len(prompt)] == prompt, "a prompt must end at a token boundary"
-            answer_length = len(whole) - len(prompt) + 1
-            weights = [0.0] + [0.1] * len(prompt) + [1.0] * answer_length
-            self.queue.append(([bos, *whole, eos], weights))
+            if len(tokens) > 1:
+                fits = len(tokens) + len(whole) + 2 <= ROW
+                if join == "needs" and not fits:
+                    continue
+                if join != "alone" and fits:
+                    tokens, weights = [*tokens[:-1], newline], [*weights[:-1], PROMPT_WEIGHT]
+                else:
+                    self.queue.append((tokens, weights))
+                    tokens, weights = [bos], [0.0]
+            tokens = [*tokens, *whole, eos]
+            weights = [*weights, *[PROMPT_WEIGHT] * len(prompt), *[1.0] * (len(whole) - len(prompt) + 1)]
+        self.queue.append((tokens, weights))
+        self.rng.shuffle(self.queue)
 
     def row(self) -> tuple[list[int], list[float], list[int], list[int]]:
         tokens: list[int] = []
@@ -100,6 +127,7 @@ def build_model(tokenizer: Any) -> Any:
             tie_word_embeddings=True,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
+            initializer_range=0.04,  # the usual 0.02 is meant for wider models: heads that look things up form later
             attn_implementation="sdpa",
         )
     )
@@ -134,7 +162,7 @@ def score_dev(model: Any, tokenizer: Any, folder: Path, items: int) -> dict[str,
                     pad_token_id=0,
                 )
             texts = tokenizer.batch_decode(out[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-            right[name] += [t.strip() == row["answer"] for t, row in zip(texts, batch, strict=True)]
+            right[name] += [t.split("\n")[0].strip() == row["answer"] for t, row in zip(texts, batch, strict=True)]
     model.train()
     return {name: sum(values) / max(1, len(values)) for name, values in right.items()}
 
@@ -219,7 +247,9 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--every", type=int, default=200, help="steps between dev scores")
-    parser.add_argument("--bf16", action="store_true", help="bfloat16 autocast, about twice as fast where the CPU has it")
+    parser.add_argument(
+        "--bf16", action="store_true", help="bfloat16 autocast, about twice as fast where the CPU has it"
+    )
     a = parser.parse_args()
     train(a.folder, a.steps, a.rows, a.peak, a.seed, a.threads, a.every, a.bf16)
     draw_curve(a.folder)

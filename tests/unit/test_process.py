@@ -20,9 +20,7 @@ def jobs_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_job_returns_its_value_progress_and_fixed_threads() -> None:
     seen: list[tuple[int, int, str]] = []
-    outcome = process.run(
-        "process_jobs:double", {"number": 21}, threads=3, on_progress=lambda *args: seen.append(args)
-    )
+    outcome = process.run("process_jobs:double", {"number": 21}, threads=3, on_progress=lambda *args: seen.append(args))
     assert outcome.value == {"twice": 42, "threads": "3"}
     assert seen[-1] == (2, 2, "halves")
     assert outcome.peak_resident_bytes > 2**20

@@ -1,0 +1,39 @@
+# `make` lists the targets. Every target brings its own environment: see infra/setup/README.md.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help setup pilot test lint lock clean
+
+# Threads that wait spin by default; beside one busy core that makes llama.cpp 25 times slower.
+export OMP_WAIT_POLICY ?= passive
+
+# Fast folders first, whole runs last, a new folder in between without a change here.
+TEST_FOLDERS := $(filter-out %/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)))
+FIRST := tests/unit tests/store
+LAST := tests/flows tests/e2e
+TESTS ?= $(filter $(TEST_FOLDERS),$(FIRST)) $(filter-out $(FIRST) $(LAST),$(TEST_FOLDERS)) $(filter $(TEST_FOLDERS),$(LAST))
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: ## make .venv what requirements.lock says; does nothing where it is
+	@python="$$(sh infra/setup/python.sh)" && exec "$$python" infra/setup/environment.py
+
+pilot: setup ## the whole playbook on a small real model, from baseline to a verified hand-off package
+	@.venv/bin/quantplay pilot
+
+test: setup ## every test; choose with TESTS="tests/unit tests/store"
+	@.venv/bin/python -m pytest $(TESTS)
+
+lint: setup ## ruff, pyright and the import contracts
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/pyright
+	@.venv/bin/lint-imports
+
+lock: setup ## choose new versions within pyproject's ranges and write requirements.lock
+	@.venv/bin/python infra/setup/lock.py
+
+clean: ## remove .venv and what tools left in this folder; your database, artifacts and wheels stay
+	@rm -rf .venv .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

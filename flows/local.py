@@ -1,0 +1,53 @@
+"""Run the playbook on one machine with nothing to install beside the project: services up, flow inline, outcome out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.services import ensure_server, prefect_environment, stop_server
+from quantplay.settings import settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalRun:
+    """How a local run ended."""
+
+    run: str  # id in the product database
+    page: str  # address of the flow run in the Prefect UI
+
+
+def run_plan(plan_path: Path, say: Callable[[str], None], listener: object | None = None) -> LocalRun:
+    """Run `plan_path` inline against the local (or named) Prefect server and the product database.
+
+    Raises quantplay's own errors as they are. `listener` follows tasks.progress.Listener.
+    """
+    here = settings()
+    os.environ.update({key: os.environ.get(key, value) for key, value in prefect_environment(here).items()})
+    server = ensure_server(here, say)
+    from flows.quantize import quantize  # only now: Prefect reads its settings when it is imported
+    from tasks.progress import listen
+
+    stop_listening = listen(listener) if listener is not None else lambda: None  # type: ignore[arg-type]
+    try:
+        state = quantize(str(plan_path.absolute()), return_state=True)
+    finally:
+        stop_listening()
+    run_id = state.result()
+    flow_run = state.state_details.flow_run_id
+    return LocalRun(run=run_id, page=f"{server.page}/runs/flow-run/{flow_run}")
+
+
+def stop_services() -> list[str]:
+    """Stop what `run_plan` started; names of what was stopped."""
+    from quantplay.store.embedded import stop_embedded
+
+    here = settings()
+    stopped = []
+    if stop_server(here):
+        stopped.append("Prefect server")
+    if here.database_url is None and stop_embedded(here.home):
+        stopped.append("PostgreSQL")
+    return stopped

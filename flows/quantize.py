@@ -1,0 +1,74 @@
+"""The whole playbook. Only this flow branches; plays are tasks, and a play already done for the same inputs is looked up."""
+
+from __future__ import annotations
+
+from prefect import flow
+from prefect.states import Completed, State
+
+from quantplay.records import Candidate, Decision
+from tasks.baseline import baseline
+from tasks.envelope import envelope
+from tasks.evaluate import decide_gate, evaluate
+from tasks.lock import lock
+from tasks.ptq import ptq
+from tasks.report import report
+from tasks.results import Trail
+from tasks.runs import close_run, fail_run, open_run
+from tasks.workbench import RunRef, workbench
+
+
+@flow(
+    name="quantize",
+    description="Take one language model from full precision to a locked, quantized hand-off package.",
+    flow_run_name="{plan}",
+    persist_result=False,
+)
+def quantize(plan: str) -> State[str]:
+    """Run every play that `plan` (path of a plan.yaml) needs, up to the hand-off package or the verdict that ends the run.
+
+    The state's name is the outcome; its data is the id of the run in the product database.
+    """
+    run = open_run(plan)
+    try:
+        outcome, trail, package = play(run)
+        page = report(run, trail, outcome)
+        name = close_run(run, outcome, package)
+    except BaseException as error:
+        fail_run(run, error)
+        raise
+    return Completed(name=name, message=f"{outcome}; report: {page}", data=run.run)
+
+
+def play(run: RunRef) -> tuple[str, Trail, str | None]:
+    """Plays 1 to 4, then lock. Returns the outcome's name, what was produced, and the key of the package if there is one."""
+    trail = Trail(baseline=baseline(run), envelope=envelope(run))
+    assert trail.baseline is not None
+    outcome = "envelope_missed"
+    for candidate in candidates(run, trail):
+        artifact = ptq(run, candidate)
+        evaluation = evaluate(run, trail.baseline, artifact)
+        decision = decide_gate(run, trail.baseline, artifact, evaluation)
+        trail = trail.judged(artifact, evaluation, decision)
+        outcome = outcome_of(run, decision)
+        if outcome != "envelope_missed":
+            break
+    return outcome, trail, lock(run, trail) if outcome == "locked" else None
+
+
+def candidates(run: RunRef, trail: Trail) -> tuple[Candidate, ...]:
+    """What play 2 found to fit, best first, at most as many as the plan allows looks at the gate split."""
+    assert trail.envelope is not None
+    choice = workbench().store.get_envelope(trail.envelope)
+    assert choice is not None
+    return tuple(candidate for candidate in choice.candidates if candidate.fits)[: run.read().gate.attempts]
+
+
+def outcome_of(run: RunRef, decision_key: str) -> str:
+    """Where the decision leads: the lock, the next candidate, or an ending with the next play named in the report."""
+    decision: Decision | None = workbench().store.get_decision(decision_key)
+    assert decision is not None
+    if decision.verdict != "pass":
+        return decision.verdict
+    if not decision.envelope_met:
+        return "envelope_missed"
+    return "explored" if run.read().profile == "explore" else "locked"

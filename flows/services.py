@@ -1,0 +1,187 @@
+"""The local Prefect server: found, started, stopped. A server named by PREFECT_API_URL is used as it is.
+
+Its state lies in its own folder under quantplay's home, so that a Prefect already installed for something else is left alone.
+It stays up after a run, because that is where the run is looked at; `quantplay down` stops it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from quantplay.errors import ServiceUnavailable
+from quantplay.settings import Settings
+
+START_TIMEOUT_SECONDS = 120
+FIRST_PORT = 4200
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrefectServer:
+    """A server that answered its health check."""
+
+    api_url: str
+    started: bool  # by this call
+
+    @property
+    def page(self) -> str:
+        return self.api_url.removesuffix("/api")
+
+
+def prefect_environment(settings: Settings) -> dict[str, str]:
+    """What the local server and its clients share: their own folder, no analytics, no update checks."""
+    return {
+        "PREFECT_HOME": str(settings.home / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR",
+        "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        "PREFECT_CLI_PROMPT": "false",
+    }
+
+
+def ensure_server(settings: Settings, say: Callable[[str], None]) -> PrefectServer:
+    """The server to use, started if need be, with this process's environment pointing at it.
+
+    Call before Prefect is imported: it reads its settings once.
+    """
+    if settings.prefect_api_url:
+        require_healthy(settings.prefect_api_url)
+        return PrefectServer(api_url=settings.prefect_api_url, started=False)
+    os.environ.update(prefect_environment(settings))
+    folder = settings.home / "prefect"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "start.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        running = running_server(folder)
+        if running is None:
+            say("starting the local Prefect server (about 10 seconds, once)")
+            running = start_server(settings, folder)
+            started = True
+        else:
+            started = False
+    os.environ["PREFECT_API_URL"] = running
+    return PrefectServer(api_url=running, started=started)
+
+
+def running_server(folder: Path) -> str | None:
+    """API address of the server noted in `folder`, if it is alive and healthy."""
+    note = read_note(folder)
+    if note is None or not is_prefect(note["pid"]):
+        return None
+    return note["api_url"] if healthy(note["api_url"]) else None
+
+
+def start_server(settings: Settings, folder: Path) -> str:
+    stop_server(settings)
+    port = free_port()
+    api_url = f"http://127.0.0.1:{port}/api"
+    log_path = folder / "server.log"
+    with log_path.open("ab") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # survives the terminal: Ctrl-C of a run must not take the server away
+            env={**os.environ, **prefect_environment(settings)},
+        )
+    note = folder / "server.json"
+    note.write_text(json.dumps({"pid": server.pid, "api_url": api_url}))
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
+        if healthy(api_url):
+            return api_url
+        if server.poll() is not None:
+            break
+        time.sleep(0.2)
+    if server.poll() is None:
+        server.terminate()
+    note.unlink(missing_ok=True)
+    raise ServiceUnavailable(
+        "the local Prefect server did not start",
+        value=f"port {port}, log {log_path}",
+        fix=f"read the end of {log_path}; `quantplay doctor` shows ports and disk",
+    )
+
+
+def stop_server(settings: Settings, seconds: float = 15) -> bool:
+    """Stop the local server if there is one; True when one was stopped."""
+    folder = settings.home / "prefect"
+    note = read_note(folder)
+    if note is None:
+        return False
+    (folder / "server.json").unlink(missing_ok=True)
+    pid = note["pid"]
+    if not is_prefect(pid):
+        return False
+    os.killpg(pid, signal.SIGTERM)
+    deadline = time.monotonic() + seconds
+    while is_prefect(pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+        reap(pid)
+    if is_prefect(pid):
+        os.killpg(pid, signal.SIGKILL)
+    return True
+
+
+def reap(pid: int) -> None:
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return  # not our child: its own parent, or init, reaps it
+
+
+def read_note(folder: Path) -> dict | None:
+    try:
+        return json.loads((folder / "server.json").read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+
+
+def is_prefect(pid: int) -> bool:
+    """Whether `pid` is alive and a Prefect server, so that a recycled number is never signalled."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return b"prefect" in command and b"server" in command
+
+
+def healthy(api_url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{api_url}/health", timeout=2) as answer:  # noqa: S310 - our own address
+            return answer.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def require_healthy(api_url: str) -> None:
+    if not healthy(api_url):
+        raise ServiceUnavailable(
+            "the Prefect server of PREFECT_API_URL does not answer",
+            value=api_url,
+            fix="start it, or unset PREFECT_API_URL to use a local one",
+        )
+
+
+def free_port() -> int:
+    """4200 where it is free, because people expect Prefect there; otherwise any."""
+    for port in (FIRST_PORT, 0):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return probe.getsockname()[1]
+    raise ServiceUnavailable("no free port on 127.0.0.1", fix="stop a program that listens there")

@@ -1,0 +1,5 @@
+"""`python -m quantplay.cli` is `quantplay`."""
+
+from quantplay.cli import main
+
+main()

@@ -1,0 +1,136 @@
+"""The commands and their options, nothing else: `--help` answers at once because each command's module is imported late.
+
+To add a command: a module with a `command` function that returns the exit code, and a few lines here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="quantplay",
+    help="Take a language model from full precision to a quantized one that a team can trust.",
+    epilog="Exit codes: 0 locked or fine, 10-17 a verdict, 2 bad plan or input, 3 something missing, 1 our fault "
+    "(docs/outcomes.md).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # drawing boxes around the help costs another 0.15 s
+)
+
+PlanPath = Annotated[Path, typer.Argument(metavar="PLAN", help="The plan, a YAML file.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, for machines.")]
+
+
+def start(command: str, json: bool = False, **arguments: Any) -> None:
+    """Run `quantplay.cli.COMMAND.command(**arguments)`; errors become messages and exit codes."""
+    from quantplay.cli.failures import exit_code_of
+
+    raise typer.Exit(exit_code_of(command, arguments, json=json))
+
+
+def show_version(value: bool) -> None:
+    if value:
+        from quantplay import __version__
+
+        typer.echo(f"quantplay {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Take a language model from full precision to a quantized one that a team can trust."""
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where plan.yaml goes; made if need be.")] = Path(),
+) -> None:
+    """Write a commented plan.yaml to start from. Overwrites nothing."""
+    start("init", folder=folder)
+
+
+@app.command()
+def check(plan: PlanPath, json: AsJson = False) -> None:
+    """Check a plan and all it points to. Lists every fault at once, and says what its gate will be able to tell."""
+    start("check", plan=plan, json=json)
+
+
+@app.command()
+def run(plan: PlanPath, json: AsJson = False) -> None:
+    """Run a plan through the plays. Ends with the hand-off package, or with the verdict that stops it."""
+    start("run", plan=plan, json=json)
+
+
+@app.command()
+def pilot(json: AsJson = False) -> None:
+    """Run the example of the repository. A small real model, from full precision to the package."""
+    start("pilot", json=json)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="A folder with safetensors, or a .gguf file.", show_default=False)],
+    tasks: Annotated[
+        list[Path], typer.Argument(help="Items as JSONL, or lm-eval task files (YAML).", show_default=False)
+    ],
+    runtime: Annotated[
+        str | None, typer.Option(help="transformers or llama.cpp; by default what the model is made for.")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, max=1024, help="Prompts that run together.")] = 8,
+    max_tokens: Annotated[int, typer.Option(min=1, max=65536, help="Longest answer in tokens.")] = 64,
+    context: Annotated[int, typer.Option(min=16, max=1048576, help="Prompt and answer together, in tokens.")] = 512,
+    speed: Annotated[bool, typer.Option("--speed", help="Measure speed and memory too (.gguf only).")] = False,
+    allow_code: Annotated[
+        list[str] | None, typer.Option(help="Name of a task file that may run Python code; may be repeated.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Measure one model on your own tasks. No plan needed; quality by slice with intervals, time and memory."""
+    start(
+        "evaluate", json=json, model=model, tasks=tasks, runtime=runtime, batch=batch, max_tokens=max_tokens,
+        context_tokens=context, speed=speed, allow_code=tuple(allow_code or ()),
+    )  # fmt: skip
+
+
+@app.command()
+def show(
+    run: Annotated[
+        str, typer.Argument(metavar="[RUN]", help="First characters of a run's id; without it, a table of runs.")
+    ] = "",
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Runs in the table.")] = 20,
+    json: AsJson = False,
+) -> None:
+    """Show what was run. All runs, or one with its plays, gate, reasons and package."""
+    start("show", run=run, limit=limit, json=json)
+
+
+@app.command()
+def verify(
+    package: Annotated[Path, typer.Argument(help="A hand-off package: folder or .tar.", show_default=False)],
+    manifest: Annotated[
+        str | None, typer.Option(help="SHA-256 of manifest.json as the run showed it; finds a package rewritten whole.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Check a hand-off package offline. Every file and digest, and that the decision follows from the results."""
+    start("verify", package=package, manifest=manifest, json=json)
+
+
+@app.command()
+def doctor(json: AsJson = False) -> None:
+    """Say what is here and what is missing. Each with the command that helps; changes nothing."""
+    start("doctor", json=json)
+
+
+@app.command()
+def down(json: AsJson = False) -> None:
+    """Stop what quantplay started here. That is its database and its Prefect server; the data stays."""
+    start("down", json=json)

@@ -1,0 +1,109 @@
+"""Runs as people see them: the table of all, and one with its plays, records and outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from quantplay.cli.render import (
+    OUTCOME_STYLES,
+    WIDE,
+    artifact_line,
+    baseline_table,
+    candidates_table,
+    decision_view,
+    outcome_panel,
+    table_of,
+)
+from quantplay.cli.run_records import RunRecords, shown_records
+from quantplay.outcomes import OUTCOMES
+from quantplay.records import Artifact, Baseline, Decision, EnvelopeChoice, Record
+
+if TYPE_CHECKING:
+    from quantplay.store.runs import Run, RunPlay
+
+
+def runs_table(runs: Sequence[Run], names: Sequence[str], width: int) -> RenderableType:
+    """Newest first; `names` are those of the plans."""
+    columns = [("run", "left"), ("plan", "text"), ("outcome", "left"), ("started", "left"), ("took", "right")]
+    columns += (
+        [("profile", "left"), ("plays", "right"), ("reused", "right"), ("package", "left")] if width >= WIDE else []
+    )
+    rows = []
+    for run, name in zip(runs, names, strict=True):
+        cells: list[RenderableType] = [str(run.id)[:8], name, outcome_text(run), local(run.started_at), took(run)]
+        if width >= WIDE:
+            reused = sum(play.reused for play in run.plays)
+            cells += [run.profile, str(len(run.plays)), str(reused), "yes" if run.package else ""]
+        rows.append(cells)
+    return table_of("Runs, newest first", columns, rows)
+
+
+def outcome_text(run: Run) -> Text:
+    if run.outcome in OUTCOMES:
+        return Text(OUTCOMES[run.outcome].title, style=OUTCOME_STYLES.get(run.outcome, "red"))
+    return Text(run.state, style="red" if run.state == "failed" else "cyan")
+
+
+def local(moment: datetime) -> str:
+    """In the reader's time zone."""
+    return f"{moment.astimezone():%Y-%m-%d %H:%M}"
+
+
+def took(run: Run) -> str:
+    return duration((run.finished_at - run.started_at).total_seconds()) if run.finished_at else ""
+
+
+def duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def run_view(records: RunRecords, width: int, page: str | None = None) -> Group:
+    return Group(*run_parts(records, width, page))
+
+
+def run_parts(records: RunRecords, width: int, page: str | None) -> Iterator[RenderableType]:
+    run = records.run
+    name = records.plan.name if records.plan else run.plan[:12]
+    yield Text.assemble(
+        ("Run ", "bold"), str(run.id), ("  plan ", "bold"), name, ("  profile ", "bold"), run.profile,
+        ("  started ", "bold"), local(run.started_at),
+    )  # fmt: skip
+    yield plays_table(run.plays)
+    for record in shown_records(records):
+        yield record_view(record, width)
+        yield ""
+    if run.outcome in OUTCOMES:
+        last = records.decisions[-1] if records.decisions else None
+        # The gate's reasons stand right above; a run that never reached the gate has none.
+        yield outcome_panel(run.outcome, next_play=last.next_play if last else None)
+    else:
+        yield outcome_text(run)
+    if page is not None:
+        yield Text.assemble(("in Prefect: ", "bold"), page)
+
+
+def plays_table(plays: Sequence[RunPlay]) -> RenderableType:
+    columns = [("play", "left"), ("", "left"), ("took", "right"), ("key", "left")]
+    return table_of("Plays", columns, (
+        [play.play, Text("reused", style="cyan") if play.reused else "done", duration(play.seconds), play.key[:12]]
+        for play in plays
+    ))  # fmt: skip
+
+
+def record_view(record: Record, width: int) -> RenderableType:
+    if isinstance(record, Baseline):
+        return baseline_table(record)
+    if isinstance(record, EnvelopeChoice):
+        return candidates_table(record, width)
+    if isinstance(record, Artifact):
+        return artifact_line(record)
+    assert isinstance(record, Decision)
+    return decision_view(record, width)

@@ -1,0 +1,76 @@
+"""One run with the records its plays left, read from the product database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from quantplay.plan import Plan
+from quantplay.records import Artifact, Baseline, Decision, EnvelopeChoice, Evaluation, PackageRef, Record
+
+if TYPE_CHECKING:
+    from quantplay.store.registry import Store
+    from quantplay.store.runs import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecords:
+    """What there is of a run; records in the order their plays ran."""
+
+    run: Run
+    plan: Plan | None
+    baseline: Baseline | None
+    envelope: EnvelopeChoice | None
+    artifacts: tuple[Artifact, ...]
+    evaluations: tuple[Evaluation, ...]
+    decisions: tuple[Decision, ...]
+    package: PackageRef | None
+
+    def body(self) -> dict[str, Any]:
+        """JSON-safe, without the single items."""
+        run = self.run
+        return {
+            "run": str(run.id),
+            "plan": run.plan,
+            "name": self.plan.name if self.plan else None,
+            "profile": run.profile,
+            "state": run.state,
+            "outcome": run.outcome,
+            "exit_code": run.exit_code,
+            "started_at": run.started_at.isoformat(),
+            "finished_at": run.finished_at.isoformat() if run.finished_at else None,
+            "prefect_flow_run_id": run.prefect_flow_run_id,
+            "plays": [
+                {"play": one.play, "key": one.key, "reused": one.reused, "seconds": one.seconds} for one in run.plays
+            ],
+            "artifacts": [artifact.body() for artifact in self.artifacts],
+            "decisions": [decision.body() for decision in self.decisions],
+            "package": self.package.body() if self.package else None,
+        }
+
+
+def records_of(store: Store, run: Run) -> RunRecords:
+    """Everything `run` points to. The items of baseline and evaluations come along."""
+
+    def found(play: str, get: Any) -> tuple[Any, ...]:
+        keys = dict.fromkeys(one.key for one in run.plays if one.play == play)
+        return tuple(record for key in keys if (record := get(key)) is not None)
+
+    baselines = found("baseline", store.get_baseline)
+    envelopes = found("envelope", store.get_envelope)
+    return RunRecords(
+        run=run,
+        plan=store.get_plan(run.plan),
+        baseline=baselines[-1] if baselines else None,
+        envelope=envelopes[-1] if envelopes else None,
+        artifacts=found("ptq", store.get_artifact),
+        evaluations=found("evaluate", store.get_evaluation),
+        decisions=found("gate", store.get_decision),
+        package=store.get_package(run.package) if run.package else None,
+    )
+
+
+def shown_records(records: RunRecords) -> list[Record]:
+    """The records worth a table, in the order of the plays."""
+    alone = [record for record in (records.baseline, records.envelope) if record is not None]
+    return [*alone, *records.artifacts, *records.decisions]

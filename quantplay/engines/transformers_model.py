@@ -1,0 +1,78 @@
+"""A model folder into transformers: safetensors only, no code from the folder, no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from quantplay.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+DTYPES = ("float32", "float16", "bfloat16")
+
+
+def load_model(folder: Path, *, dtype: str = "float32") -> PreTrainedModel:
+    """The causal language model in `folder`, on the CPU, ready for inference.
+
+    Raises InputError when transformers does not know the architecture, the weights do not fit the configuration, or a
+    tensor is missing: transformers itself would only warn and fill it with random numbers.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    if dtype not in DTYPES:
+        raise InputError("unknown precision", value=dtype, allowed=", ".join(DTYPES))
+    require_folder(folder)
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            str(folder),
+            dtype=getattr(torch, dtype),
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"transformers can't load the model: {error}",
+            value=folder,
+            fix="check that config.json and the weights belong together and that transformers knows the architecture",
+        ) from error
+    finally:
+        logging.set_verbosity(verbosity)
+    model, report = loaded
+    wrong = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
+    if wrong:
+        raise InputError(
+            "the weights do not fit config.json: tensors are missing or have another shape",
+            value=", ".join(wrong),
+            fix="use the config.json and the safetensors of the same model",
+        )
+    return model.eval()
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer in `folder`. Raises InputError when there is none that transformers can load."""
+    from transformers import AutoTokenizer
+
+    require_folder(folder)
+    try:
+        return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"transformers can't load the tokenizer: {error}",
+            value=folder,
+            allowed="tokenizer.json, tokenizer.model or vocab.json with merges.txt",
+        ) from error
+
+
+def require_folder(folder: Path) -> None:
+    # transformers takes any other text for a hub id and goes to the network
+    if not folder.is_dir():
+        raise InputError("there is no such model folder", value=folder)

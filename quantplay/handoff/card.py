@@ -1,0 +1,37 @@
+"""MODEL_CARD.md: the model card, in the form model hubs read, with what was measured and not more."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+import yaml
+
+from quantplay.handoff import words
+from quantplay.handoff.contents import PackageContents
+from quantplay.handoff.templating import render
+
+
+def render_card(contents: PackageContents) -> str:
+    """The card as Markdown with a YAML header."""
+    source = contents.inputs.model
+    hub = source.revision is not None
+    name = source.source if hub else PurePosixPath(source.source).name or contents.plan.name
+    artifact = contents.artifact
+    header = {
+        "base_model": name,
+        "base_model_relation": "quantized",
+        "library_name": artifact.format,
+        "pipeline_tag": "text-generation",
+        "quantized_by": contents.plan.owners.ml_engineer,
+        "tags": ["quantized", artifact.format, artifact.type, contents.recipe.method],
+    }
+    return render(
+        "MODEL_CARD.md.jinja",
+        header=yaml.safe_dump(header, sort_keys=True, allow_unicode=True, width=1000),
+        c=contents,
+        base=name,
+        plan=contents.plan,
+        rows=[(words.slice_title(contents.plan, one), one) for one in contents.decision.slices],
+        fragile=[info.title for _, info in sorted(contents.plan.evaluation.slices.items()) if info.fragile],
+        head=words.headline(contents.results()),
+    )

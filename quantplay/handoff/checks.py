@@ -1,0 +1,186 @@
+"""What must agree inside a package, one function a sentence. To add a check: a function, and its line in `CHECKS`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from quantplay import __version__
+from quantplay.digest import digest_of_file
+from quantplay.errors import Fault
+from quantplay.handoff import layout
+from quantplay.handoff.contents import Attempt, read_questions
+from quantplay.handoff.gguf_header import metadata_text
+from quantplay.handoff.opened import OpenPackage
+from quantplay.handoff.summaries import summary_of_baseline, summary_of_evaluation
+from quantplay.plan_file import plan_from_text
+from quantplay.records import Manifest
+
+WORDING = frozenset({"reason", "reasons", "text"})
+"""Sentences may read differently in another version of quantplay; numbers and verdicts may not."""
+Check = Callable[[OpenPackage], Iterator[Fault]]
+
+
+def same(where: str, what: str, found: object, wanted: object) -> Iterator[Fault]:
+    if found != wanted:
+        yield Fault(where=where, what=what, value=str(found), allowed=str(wanted))
+
+
+def plan_agrees(package: OpenPackage) -> Iterator[Fault]:
+    read = plan_from_text(package.plan_text, Path(layout.PLAN_TEXT))
+    if read.plan is None:
+        yield from read.faults
+    else:
+        yield from same(
+            layout.PLAN_TEXT, "says something else than plan.json", read.plan.digest(), package.plan.digest()
+        )
+    yield from same(layout.RUN, "names another run than the manifest", package.run["run"], package.manifest.run)
+
+
+def inputs_agree(package: OpenPackage) -> Iterator[Fault]:
+    inputs = package.inputs
+    for manifest in (inputs.model, inputs.calibration, inputs.evaluation, inputs.heldout):
+        again = Manifest.of(manifest.kind, manifest.source, manifest.files, manifest.revision)
+        yield from same(layout.INPUTS, f"{manifest.kind}: digest of the files", manifest.content, again.content)
+        if package.carries_sources:
+            yield from sources_agree(package.folder / layout.SOURCES / manifest.kind, manifest)
+    model, evaluation = inputs.model.content, inputs.evaluation.content
+    yield from same(layout.RECIPE, "made from another model", package.recipe.model, model)
+    yield from same(
+        layout.RECIPE, "made with other calibration data", package.recipe.calibration, inputs.calibration.content
+    )
+    yield from same(layout.BASELINE, "measured on another model", package.baseline.model, model)
+    yield from same(layout.BASELINE, "source arm ran another model", package.baseline.source.model, model)
+    yield from same(layout.BASELINE, "measured on another evaluation set", package.baseline.evaluation, evaluation)
+
+
+def sources_agree(folder: Path, manifest: Manifest) -> Iterator[Fault]:
+    """The carried files are the pinned ones, all of them and no others."""
+    present = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    for entry in manifest.files:
+        path = present.pop(entry.path, None)
+        where = f"{layout.SOURCES}/{manifest.kind}/{entry.path}"
+        if path is None:
+            yield Fault(where=where, what="pinned by inputs.json, and not here")
+        else:
+            yield from same(where, "is not the file that inputs.json pins", digest_of_file(path), entry.sha256)
+    for name in sorted(present):
+        yield Fault(where=f"{layout.SOURCES}/{manifest.kind}/{name}", what="not pinned by inputs.json")
+
+
+def artifact_agrees(package: OpenPackage) -> Iterator[Fault]:
+    artifact, recipe = package.artifact, package.recipe.digest()
+    where = f"{layout.ARTIFACT_FOLDER}/{artifact.file_name}"
+    yield from same(layout.ARTIFACT, "made by another recipe", artifact.recipe, recipe)
+    if "/" in artifact.file_name or not package.artifact_path.is_file():
+        yield Fault(where=where, what="missing")
+        return
+    yield from same(where, "has another size than recorded", package.artifact_path.stat().st_size, artifact.size_bytes)
+    yield from same(where, "is not the recorded file", digest_of_file(package.artifact_path), artifact.sha256)
+    if artifact.format == "gguf":
+        from quantplay.quantizers.gguf import RECIPE_KEY
+
+        found = metadata_text(package.artifact_path, RECIPE_KEY)
+        yield from same(where, f"{RECIPE_KEY} in its metadata names another recipe", found, recipe)
+
+
+def results_agree(package: OpenPackage) -> Iterator[Fault]:
+    """Digests and means in baseline.json and evaluation.json are those of the items."""
+    again = {
+        layout.BASELINE: (package.baseline_file, summary_of_baseline(package.baseline, package.baseline_key)),
+        layout.EVALUATION: (package.evaluation_file, summary_of_evaluation(package.evaluation)),
+    }
+    for name, (found, wanted) in again.items():
+        yield from differences(name, found, wanted)
+    hardest = frozenset(package.baseline.hardest)
+    if package.items.hardest != hardest:
+        yield Fault(where=layout.ITEMS, what="marks other items as hardest than baseline.json does")
+    gate = package.folder / layout.SOURCES / "evaluation" / "gate.jsonl"
+    if package.carries_sources and gate.is_file():
+        asked = package.items.asked
+        wrong = [key for key, item in read_questions(gate).items() if asked.get(key) != (item.prompt, item.answer)]
+        if wrong:
+            yield Fault(
+                where=layout.ITEMS, what="asks something else than the evaluation set", value=", ".join(wrong[:5])
+            )
+
+
+def chain_holds(package: OpenPackage) -> Iterator[Fault]:
+    evaluation, decision = package.evaluation, package.decision
+    yield from same(layout.EVALUATION, "compares with another baseline", evaluation.baseline, package.baseline_key)
+    yield from same(layout.EVALUATION, "is of another artifact", evaluation.artifact, package.artifact.sha256)
+    yield from same(layout.EVALUATION, "used another harness", evaluation.harness, package.baseline.harness)
+    yield from same(layout.DECISION, "applied another gate than the plan's", decision.gate, package.plan.gate_digest())
+    yield from same(layout.DECISION, "is about another evaluation", decision.evaluation, evaluation.digest())
+    last = Attempt.of(package.artifact, evaluation, decision)
+    if last not in package.attempts:
+        yield Fault(where=layout.ATTEMPTS, what="the decision is not among the attempts")
+    yield from same(layout.DECISION, "a package needs a pass", decision.verdict, "pass")
+    yield from same(layout.DECISION, "a package needs its envelope met", decision.envelope_met, True)
+    yield from same(layout.PLAN, "an explore run has no package", package.plan.profile == "explore", False)
+
+
+def decision_follows(package: OpenPackage) -> Iterator[Fault]:
+    """The gate applied once more to the items gives the same verdict and numbers."""
+    from quantplay.gate import decide
+
+    titles = {name: info.title for name, info in package.plan.evaluation.slices.items()}
+    again = decide(
+        package.plan.gate, package.baseline, package.evaluation, envelope=package.plan.envelope,
+        artifact=package.artifact, attempt=package.decision.attempt, titles=titles,
+    )  # fmt: skip
+    yield from differences(layout.DECISION, in_one_order(package.decision.body()), in_one_order(again.body()))
+
+
+def in_one_order(decision: dict[str, Any]) -> dict[str, Any]:
+    """The slices by name: plan.json does not keep the order in which the plan lists them."""
+    return decision | {"slices": sorted(decision["slices"], key=lambda one: (one["slice"], one["metric"]))}
+
+
+def texts_follow(package: OpenPackage) -> Iterator[Fault]:
+    """Report, README and model card say what the records say: written again, they come out the same."""
+    if package.run["quantplay"] != __version__:
+        return
+    from quantplay.handoff.card import render_card
+    from quantplay.handoff.readme import render_readme
+    from quantplay.handoff.report import render_report
+
+    contents = package.contents()
+    again = {
+        layout.REPORT: render_report(contents.results()),
+        layout.README: render_readme(contents),
+        layout.CARD: render_card(contents),
+    }
+    for name, text in again.items():
+        if (package.folder / name).read_bytes() != text.encode():
+            yield Fault(where=name, what="does not say what the records say", fix="trust the records, not this text")
+
+
+def differences(where: str, found: Any, wanted: Any) -> Iterator[Fault]:
+    """Every place where two JSON values differ; floats may differ in the last digits, wording may differ."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for key in sorted(found.keys() | wanted.keys()):
+            if key not in WORDING:
+                yield from differences(f"{where}: {key}", found.get(key), wanted.get(key))
+    elif isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
+        for index, (one, other) in enumerate(zip(found, wanted, strict=True)):
+            yield from differences(f"{where}[{index}]", one, other)
+    elif isinstance(found, float | int) and isinstance(wanted, float | int):
+        if not math.isclose(found, wanted, rel_tol=1e-9, abs_tol=1e-12):
+            yield Fault(where=where, what="differs from what the items give", value=str(found), allowed=str(wanted))
+    elif found != wanted:
+        yield Fault(where=where, what="differs from what the items give", value=str(found), allowed=str(wanted))
+
+
+CHECKS: tuple[tuple[str, Check], ...] = (
+    ("plan.yaml and plan.json say the same", plan_agrees),
+    ("model, calibration, evaluation and held-out files are the pinned ones", inputs_agree),
+    ("the artifact is the recorded file, and its own metadata names this recipe", artifact_agrees),
+    ("means and digests in baseline.json and evaluation.json follow from items.parquet", results_agree),
+    ("baseline, recipe, artifact, evaluation, gate and decision name each other", chain_holds),
+    ("the gate, applied once more to items.parquet, gives this decision", decision_follows),
+    ("report, README and model card say what the records say", texts_follow),
+)
+"""What holds when the check finds nothing -> the check."""

@@ -1,0 +1,17 @@
+"""README.md of a package: for somebody who has never seen one."""
+
+from __future__ import annotations
+
+from quantplay.handoff import layout, words
+from quantplay.handoff.contents import PackageContents
+from quantplay.handoff.templating import render
+
+
+def render_readme(contents: PackageContents) -> str:
+    """The README as Markdown."""
+    purposes = {
+        name: text for name, text in layout.PURPOSE.items() if name != f"{layout.SOURCES}/" or contents.carries_sources
+    }
+    return render(
+        "README.md.jinja", c=contents, plan=contents.plan, purposes=purposes, head=words.headline(contents.results())
+    )

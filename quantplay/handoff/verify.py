@@ -1,0 +1,156 @@
+"""Verify a package offline: every checksum, and that its parts follow from each other. Nothing in it is executed."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from quantplay import __version__
+from quantplay.digest import digest_of_file
+from quantplay.engines.whole_file import require_space
+from quantplay.errors import Fault, InputError, IntegrityError, QuantplayError
+from quantplay.handoff import layout
+from quantplay.handoff.checks import CHECKS, Check
+from quantplay.handoff.manifest import compare, read_manifest
+from quantplay.handoff.opened import OpenPackage, open_package
+from quantplay.handoff.tarball import unpack_tar
+from quantplay.records import Digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyReport:
+    """What was found. `ok` says that nothing speaks against the package, within what `not_proven` leaves open."""
+
+    path: str
+    problems: tuple[Fault, ...]
+    checked: tuple[str, ...]  # what holds, a sentence each
+    not_proven: tuple[str, ...]  # what this check can't tell, a sentence each
+    run: str | None = None
+    manifest: Digest | None = None  # SHA-256 of manifest.json, to compare with a copy kept elsewhere
+    files: int = 0
+    size_bytes: int = 0
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+
+def verify(path: Path, *, manifest_digest: str | None = None) -> VerifyReport:
+    """Check the package in folder or .tar `path`.
+
+    manifest_digest: SHA-256 of manifest.json as the run printed it or the product database holds it; with it a package rewritten
+    as a whole is found out too. Raises InputError where there is nothing at `path`, OutOfSpace where an archive can't be
+    unpacked; everything wrong with the package itself is in the answer.
+    """
+    if path.is_dir():
+        return verify_folder(path, path, manifest_digest)
+    if not path.is_file():
+        raise InputError(
+            "there is no package here", value=path, allowed="a package's folder, or its .tar",
+            fix="`quantplay show` lists the packages of your runs",
+        )  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="quantplay-verify-") as temporary:
+        require_space(Path(temporary), path.stat().st_size)
+        try:
+            folder = unpack_tar(path, Path(temporary))
+        except IntegrityError as error:
+            fault = Fault(where=path.name, what=error.what, value=str(error.value or ""), fix=error.fix)
+            return VerifyReport(path=str(path), problems=(fault,), checked=(), not_proven=open_questions(None))
+        return verify_folder(folder, path, manifest_digest)
+
+
+def verify_folder(folder: Path, named: Path, manifest_digest: str | None) -> VerifyReport:
+    manifest = read_manifest(folder)
+    if isinstance(manifest, Fault):
+        return VerifyReport(path=str(named), problems=(manifest,), checked=(), not_proven=open_questions(None))
+    digest = digest_of_file(folder / layout.MANIFEST)
+    checked: list[str] = []
+    problems = compare(folder, manifest)
+    if not problems:
+        checked.append(f"{len(manifest.files)} files have the listed sizes and SHA-256; none is missing or added")
+    if manifest_digest is not None:
+        if manifest_digest.strip().lower() == digest:
+            checked.append("the manifest is the one whose digest you gave")
+        else:
+            problems.append(
+                Fault(
+                    where=layout.MANIFEST,
+                    what="is not the manifest whose digest you gave",
+                    value=digest,
+                    allowed=manifest_digest,
+                    fix="this is another package, or a changed one",
+                )
+            )
+    package = open_package(folder, manifest)
+    if isinstance(package, OpenPackage):
+        checked.append("every record has the form it must have")
+        for sentence, check in checks_for(package):
+            faults = run_check(check, package)
+            problems += faults
+            if not faults:
+                checked.append(sentence)
+    else:
+        known = {fault.where for fault in problems}
+        problems += [fault for fault in package if fault.where not in known]
+    return VerifyReport(
+        path=str(named),
+        problems=tuple(problems),
+        checked=tuple(checked),
+        not_proven=open_questions(package, folder, given=manifest_digest is not None, digest=digest),
+        run=manifest.run,
+        manifest=digest,
+        files=len(manifest.files),
+        size_bytes=manifest.size_bytes,
+    )
+
+
+def checks_for(package: OpenPackage) -> Iterator[tuple[str, Check]]:
+    """The checks that can be made with what the package carries."""
+    for sentence, check in CHECKS:
+        if check.__name__ == "texts_follow" and package.run["quantplay"] != __version__:
+            continue
+        if check.__name__ == "inputs_agree" and not package.carries_sources:
+            sentence = "recipe and baseline name the pinned model, calibration and evaluation sets"
+        yield sentence, check
+
+
+def run_check(check: Check, package: OpenPackage) -> list[Fault]:
+    """Faults of one check. What a forged record makes it stumble over is a fault of the package, not of ours."""
+    try:
+        return list(check(package))
+    except QuantplayError as error:
+        faults: list[Fault] = list(getattr(error, "faults", ()))
+        return faults or [Fault(where=package.folder.name, what=error.what, value=str(error.value or ""))]
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, IndexError, OSError) as error:
+        name = check.__name__.replace("_", " ")
+        return [Fault(where=package.folder.name, what=f"can't be checked ({name})", value=repr(error))]
+
+
+def open_questions(
+    package: OpenPackage | list[Fault] | None, folder: Path | None = None, *, given: bool = False, digest: str = ""
+) -> tuple[str, ...]:
+    """What stays unproven, in words."""
+    found = []
+    if not given:
+        found.append(
+            "That nobody rewrote the package as a whole, manifest included: compare the manifest's digest"
+            + (f" {digest}" if digest else "")
+            + " with the one the run printed or the product database holds, or give it with --manifest."
+        )
+    found.append("That the answers in items.parquet are what the models said: only running them again shows that.")
+    if isinstance(package, OpenPackage):
+        if not package.carries_sources:
+            found.append(
+                "That the full-precision model and the data sets are the pinned ones: they are not in this package; "
+                "compare yours with inputs.json."
+            )
+        if package.run["quantplay"] != __version__:
+            found.append(
+                f"That report, README and model card say what the records say: they were written by quantplay "
+                f"{package.run['quantplay']}, this is {__version__}."
+            )
+    if folder is not None and (folder / layout.SIGNATURES).is_dir():
+        found.append("That the files in signatures/ are worth anything: this version does not check signatures.")
+    return tuple(found)

@@ -1,0 +1,44 @@
+"""A model folder as an lm-eval model: lm-eval's own HFLM, float32, plus an error where HFLM would cut a prompt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lm_eval.models.huggingface import HFLM
+
+from quantplay.engines.transformers_model import load_model, load_tokenizer
+from quantplay.harness.limits import answer_tokens, arguments_of, name_of, require_fit
+
+if TYPE_CHECKING:
+    from lm_eval.api.instance import Instance
+
+
+Base: Any = HFLM  # its register decorator hides the class from a type checker
+
+
+class TransformersLM(Base):
+    """HFLM as it is; only what does not fit the context is refused by name instead of cut from the left."""
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        lengths = self.lengths([arguments_of(request)[0] for request in requests])
+        needs = zip(map(name_of, requests), lengths, answer_tokens(requests), strict=True)
+        require_fit(needs, self.max_length)
+        return super().generate_until(requests, disable_tqdm=True)
+
+    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+        lengths = self.lengths(["".join(arguments_of(request)) for request in requests])
+        require_fit(zip(map(name_of, requests), lengths, [0] * len(lengths), strict=True), self.max_length)
+        return super().loglikelihood(requests, disable_tqdm=True)
+
+    def lengths(self, texts: list[str]) -> list[int]:
+        """Tokens of each text, begin-of-text included."""
+        return [len(tokens) for tokens in self.tokenizer(texts)["input_ids"]]
+
+
+def open_transformers(folder: Path, *, dtype: str, batch: int, context_tokens: int) -> TransformersLM:
+    """The model in `folder` on the CPU, `batch` prompts at a time, at most `context_tokens` of what it was trained for."""
+    model, tokenizer = load_model(folder, dtype=dtype), load_tokenizer(folder)
+    lm = TransformersLM(model, backend="causal", tokenizer=tokenizer, batch_size=batch)
+    lm._max_length = min(context_tokens, lm.max_length)
+    return lm

@@ -1,0 +1,248 @@
+"""One model over evaluation items: who answered what, and how well.
+
+Both runtimes get the same prompts, decoding and scoring through lm-eval. A prompt that does not fit is an error.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from quantplay.errors import InputError
+from quantplay.evalset import EvalItem, TaskFile, read_item_files, read_task_file
+from quantplay.harness.identity import harness_digest
+from quantplay.harness.limits import require_fit
+from quantplay.plan import Decoding
+from quantplay.records import ItemResult
+
+if TYPE_CHECKING:
+    from lm_eval.api.model import TemplateLM
+
+__all__ = ["Runtime", "evaluate", "evaluate_job", "harness_digest"]
+
+Runtime = Literal["transformers", "llama.cpp"]
+Report = Callable[[int, int, str], None]
+SOURCE_PRECISION = "float32"  # the source arm; CPU kernels of half precision differ too much between machines
+
+
+def evaluate(
+    *,
+    runtime: Runtime,
+    model: Path,
+    items: Sequence[EvalItem],
+    extra_tasks: Sequence[TaskFile] = (),
+    decoding: Decoding,
+    batch: int,
+    threads: int,
+    order_seed: int | None = None,
+    context_tokens: int = 512,
+    gold_loss_ids: Collection[str] = (),
+    on_progress: Report | None = None,
+) -> tuple[ItemResult, ...]:
+    """Results of all items in their order, then of the task files' documents in theirs.
+
+    `model` is a folder (transformers) or a GGUF file (llama.cpp). `batch` prompts run together, `order_seed` shuffles
+    what the runtime sees and nothing else. `gold_loss_ids` are items whose expected answer's mean loss is measured as
+    well (nats a token). Raises InputError, listing every item that does not fit `context_tokens`.
+    """
+    from quantplay.harness.tasks import SCORE, ChoiceTask, item_tasks
+
+    require_ids(items, gold_loss_ids)
+    if not items and not extra_tasks:
+        raise InputError("there is nothing to evaluate", allowed="at least one item or task file")
+    shuffled = list(items)
+    if order_seed is not None:
+        Random(order_seed).shuffle(shuffled)  # noqa: S311 - an order, no secret
+    scores: dict[str, tuple[float, str]] = {}
+    with quiet(), TemporaryDirectory(prefix="quantplay-") as scratch:
+        from quantplay.harness.task_files import file_results, file_tasks, sandboxed_templates
+
+        with sandboxed_templates(), open_model(runtime, model, batch, threads, context_tokens) as lm:
+            own = item_tasks(shuffled, decoding)
+            theirs = file_tasks(extra_tasks, decoding, Path(scratch))
+            requests = sum(max(1, len(item.choices)) for item in items)
+            documents = sum(len(list(task.eval_docs)) for task in theirs.values())
+            progress = Progress(requests + documents + len(gold_loss_ids), on_progress)
+            lm.set_cache_hook(progress)  # type: ignore[arg-type]
+            samples = run_tasks(lm, own | theirs)
+            for name, task in own.items():
+                for sample in samples[name]:
+                    response = sample["filtered_resps"][0]
+                    if isinstance(task, ChoiceTask):
+                        response = task.answer(sample["doc"], sample["filtered_resps"])
+                    scores[sample["doc"]["id"]] = sample[SCORE], response
+            wanted = [item for item in items if item.id in set(gold_loss_ids)]
+            losses = gold_losses(lm, wanted)
+            progress.finish()
+    results = [
+        ItemResult(
+            id=item.id,
+            slice=item.slice,
+            cluster=item.document,
+            score=scores[item.id][0],
+            response=scores[item.id][1],
+            gold_loss_nats=losses.get(item.id),
+        )
+        for item in items
+    ]
+    for file in extra_tasks:
+        results += file_results(file, theirs[file.name], samples[file.name])
+    require_unique(results)
+    return tuple(results)
+
+
+def run_tasks(lm: TemplateLM, tasks: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Task name -> lm-eval's sample records."""
+    from jinja2 import TemplateError
+    from lm_eval.evaluator import evaluate as lm_eval_evaluate
+
+    try:
+        found = lm_eval_evaluate(lm, {"tasks": dict(tasks)}, bootstrap_iters=0, log_samples=True)  # type: ignore[arg-type]
+    except TemplateError as error:
+        raise InputError(
+            f"a template of a task file can't be rendered: {type(error).__name__}: {error}",
+            allowed="the document's fields and Jinja's filters; nothing that reaches into Python",
+        ) from error
+    assert found is not None
+    return found["samples"]  # type: ignore[return-value]
+
+
+@contextmanager
+def open_model(runtime: Runtime, model: Path, batch: int, threads: int, context_tokens: int) -> Iterator[TemplateLM]:
+    """The model as lm-eval sees it, for as long as the block runs."""
+    if runtime == "transformers":
+        import torch
+
+        from quantplay.harness.lm_transformers import open_transformers
+
+        torch.set_num_threads(threads)
+        yield open_transformers(model, dtype=SOURCE_PRECISION, batch=batch, context_tokens=context_tokens)
+    elif runtime == "llama.cpp":
+        from quantplay.engines.llama_cpp import LlamaModel
+        from quantplay.harness.lm_llama import LlamaLM
+
+        with LlamaModel(model, threads=threads, context_tokens=context_tokens, sequences=batch) as loaded:
+            yield LlamaLM(loaded)
+    else:
+        raise InputError("unknown runtime", value=runtime, allowed=", ".join(get_args(Runtime)))
+
+
+def gold_losses(lm: TemplateLM, items: Sequence[EvalItem]) -> dict[str, float]:
+    """Item id -> mean negative log-probability of the expected answer's tokens, in nats a token.
+
+    The answer's tokens are those of prompt and answer together that come after the tokens of the prompt alone.
+    """
+    requests = []
+    for item in items:
+        prompt, whole = lm.tok_encode(item.prompt), lm.tok_encode(item.prompt + item.answer)
+        shared = next((i for i, (a, b) in enumerate(zip(prompt, whole, strict=False)) if a != b), len(prompt))
+        prompt, answer = whole[:shared] or [lm.prefix_token_id], whole[shared:]
+        requests.append((None, prompt, answer))
+    needs = ((item.id, len(p), len(a)) for item, (_, p, a) in zip(items, requests, strict=True))
+    require_fit(needs, lm.max_length)  # type: ignore[attr-defined]
+    if not requests:
+        return {}
+    found = lm._loglikelihood_tokens(requests, disable_tqdm=True)
+    return {
+        item.id: -log_probability / len(answer)
+        for item, (_, _, answer), (log_probability, _) in zip(items, requests, found, strict=True)
+    }
+
+
+class Progress:
+    """lm-eval tells its cache hook of every finished request; this one counts instead of caching."""
+
+    def __init__(self, total: int, report: Report | None) -> None:
+        self.total, self.done, self.report = total, 0, report
+
+    def add_partial(self, kind: str, arguments: Any, result: Any) -> None:
+        self.done += 1
+        if self.report is not None:
+            self.report(min(self.done, self.total), self.total, "answers")
+
+    def finish(self) -> None:
+        if self.report is not None:
+            self.report(self.total, self.total, "answers")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without lm-eval's progress bars, which can't be turned off one by one, its log and third-party warnings.
+
+    What matters of these warnings (cut prompts, sampling, wrong metrics) is an error of ours before lm-eval runs.
+    """
+    loggers = [logging.getLogger(name) for name in ("lm_eval", "datasets", "transformers", "accelerate")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def require_ids(items: Sequence[EvalItem], wanted: Collection[str]) -> None:
+    unknown = sorted(set(wanted) - {item.id for item in items})
+    if unknown:
+        raise InputError("these ids are not in the item files", value=", ".join(unknown), allowed="ids of the items")
+
+
+def require_unique(results: Sequence[ItemResult]) -> None:
+    twice = [name for name, count in Counter(result.id for result in results).items() if count > 1]
+    if twice:
+        raise InputError(
+            "an id is used twice over items and task files",
+            value=", ".join(twice),
+            fix="give every document an id of its own",
+        )
+
+
+def evaluate_job(payload: Mapping[str, Any], report: Report) -> dict[str, Any]:
+    """`evaluate` for process.run.
+
+    Payload: runtime, model, files (item files), tasks (task files), allow_code, decoding, batch, threads, order_seed,
+    context_tokens, gold_loss_ids, and only_ids to leave other items out. Returns {"items": [...], "precision": str}.
+    """
+    runtime, model = payload["runtime"], Path(payload["model"])
+    items = read_item_files([Path(file) for file in payload["files"]])
+    if payload.get("only_ids") is not None:
+        wanted = set(payload["only_ids"])
+        require_ids(items, wanted)
+        items = tuple(item for item in items if item.id in wanted)
+    results = evaluate(
+        runtime=runtime,
+        model=model,
+        items=items,
+        extra_tasks=[read_task_file(Path(file), payload.get("allow_code", ())) for file in payload.get("tasks", ())],
+        decoding=Decoding.model_validate(payload["decoding"]),
+        batch=payload["batch"],
+        threads=payload["threads"],
+        order_seed=payload.get("order_seed"),
+        context_tokens=payload.get("context_tokens", 512),
+        gold_loss_ids=payload.get("gold_loss_ids", ()),
+        on_progress=report,
+    )
+    precision = SOURCE_PRECISION if runtime == "transformers" else gguf_precision(model)
+    return {"items": [result.body() for result in results], "precision": precision}
+
+
+def gguf_precision(path: Path) -> str:
+    """The serving type a GGUF file says it is (Q4_K_M), or its number where we have no name for it."""
+    from gguf import GGUFReader
+
+    from quantplay.formats import TYPES
+
+    field = GGUFReader(path).get_field("general.file_type")
+    ftype = None if field is None else int(field.contents())
+    return next((name for name, kind in TYPES.items() if kind.ftype == ftype), f"ftype {ftype}")

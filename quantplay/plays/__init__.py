@@ -1,0 +1,1 @@
+"""Plays: records in, record out. No store, no Prefect; a play can be called and tested alone."""

@@ -1,0 +1,181 @@
+"""Before anything runs: every fault of a plan and of all it points to, and what its gate will be able to tell.
+
+Reads the data sets and the headers of the weights; loads no model. A few seconds at most on sets of some thousand items.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from quantplay.errors import Fault
+from quantplay.gate import PowerReport, power_report
+from quantplay.plan import Gate
+from quantplay.plan_file import PlanFile, load_plan
+from quantplay.plays.check_length import length_faults
+from quantplay.plays.check_rules import (
+    envelope_faults,
+    envelope_warnings,
+    gate_faults,
+    is_folder,
+    model_faults,
+    model_folder,
+    model_warnings,
+    profile_faults,
+    profile_warnings,
+    slice_name_faults,
+)
+from quantplay.plays.check_sets import (
+    Sets,
+    answer_faults,
+    calibration_faults,
+    calibration_warnings,
+    overlap_faults,
+    read_sets,
+    slice_faults,
+    split_warnings,
+)
+from quantplay.records import Digest, Record
+
+
+class SetSize(Record):
+    """One file of data, as read."""
+
+    name: str  # gate | dev | heldout | calibration
+    entries: int
+    slices: dict[str, int]  # slice -> items; empty for plain texts
+
+
+class CheckReport(Record):
+    """What `quantplay check` found."""
+
+    path: str
+    name: str | None  # of the plan
+    plan: Digest | None  # None where the plan has faults of its own
+    gate: Digest | None  # what a run will freeze; None likewise
+    faults: tuple[Fault, ...]  # the plan can't run
+    warnings: tuple[Fault, ...]  # it can, and somebody should have a look
+    sets: tuple[SetSize, ...]
+    power: PowerReport | None  # None where gate or gate split have faults
+    seconds: float
+
+    @property
+    def good(self) -> bool:
+        return not self.faults
+
+
+def check_plan(path: Path) -> CheckReport:
+    """Check the plan in `path`. Raises nothing for what plan, data or model hold."""
+    started = time.perf_counter()
+    file = load_plan(path)
+    part, base = file.parts, path.parent
+    sets = read_sets(file, part.get("evaluation"), part.get("calibration"), base)
+    faults = (*file.faults, *sets.faults, *rule_faults(file, sets, base))
+    power = power_of(file, sets)
+    warnings = (*rule_warnings(file, sets, base), *power_warnings(file, power))
+    return CheckReport(
+        path=str(path),
+        name=file.plan.name if file.plan else None,
+        plan=file.plan.digest() if file.plan else None,
+        gate=file.plan.gate_digest() if file.plan else None,
+        faults=in_order(faults, path),
+        warnings=in_order(warnings, path),
+        sets=tuple(sizes(sets)),
+        power=power,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def in_order(faults: tuple[Fault, ...], path: Path) -> tuple[Fault, ...]:
+    """Each once; those of the plan by line, then those of the files it names."""
+
+    def line(fault: Fault) -> int:
+        place, _, number = fault.where.rpartition(":")
+        return int(number) if place == str(path) and number.isdigit() else 1 << 30
+
+    return tuple(sorted(dict.fromkeys(faults), key=line))
+
+
+def rule_faults(file: PlanFile, sets: Sets, base: Path) -> Iterator[Fault]:
+    """Every rule whose parts of the plan are valid by themselves."""
+    part = file.parts
+    model, evaluation, gate, envelope = (part.get(key) for key in ("model", "evaluation", "gate", "envelope"))
+    decoding, calibration = part.get("decoding"), part.get("calibration")
+    if isinstance(profile := part.get("profile"), str):
+        yield from profile_faults(file, profile)
+    if model is not None:
+        yield from model_faults(file, model, base)
+    yield from slice_name_faults(file, evaluation, gate)
+    if evaluation is not None:
+        yield from slice_faults(file, evaluation, sets)
+    yield from overlap_faults(file, sets)
+    if calibration is not None:
+        yield from calibration_faults(file, calibration, sets)
+    if envelope is not None:
+        yield from envelope_faults(file, envelope)
+    if gate is not None:
+        yield from gate_faults(file, gate)
+    if decoding is not None:
+        yield from answer_faults(file, decoding, sets)
+    folder = model_folder(model, base) if model is not None else None
+    if envelope is not None and decoding is not None and folder is not None and is_folder(folder):
+        items = (*(sets.gate or ()), *(sets.dev or ()))
+        yield from length_faults(file, envelope, decoding, items, folder)
+
+
+def rule_warnings(file: PlanFile, sets: Sets, base: Path) -> Iterator[Fault]:
+    part = file.parts
+    if isinstance(profile := part.get("profile"), str):
+        yield from profile_warnings(file, profile)
+    if (model := part.get("model")) is not None:
+        yield from model_warnings(file, model, base)
+    if (evaluation := part.get("evaluation")) is not None:
+        yield from split_warnings(file, evaluation, sets)
+    if (calibration := part.get("calibration")) is not None:
+        yield from calibration_warnings(file, calibration, sets)
+    if (envelope := part.get("envelope")) is not None:
+        yield from envelope_warnings(file, envelope)
+
+
+def power_of(file: PlanFile, sets: Sets) -> PowerReport | None:
+    """The power calculation, where every gated slice has items of its own to calculate with."""
+    gate: Gate | None = file.parts.get("gate")
+    if gate is None or not sets.gate:
+        return None
+    items = Counter(item.slice for item in sets.gate)
+    documents = Counter(name for name, _ in {(item.slice, item.document) for item in sets.gate})
+    if any(name not in items for name in gate.slices):
+        return None
+    return power_report(gate, items, documents)
+
+
+def power_warnings(file: PlanFile, power: PowerReport | None) -> Iterator[Fault]:
+    if power is None or power.enough:
+        return
+    chance = f"{100 * power.joint_probability:.0f} %"
+    short = [
+        f"{row.slice} needs {row.items_needed:,} items, has {row.items:,}"
+        if row.items_needed is not None
+        else f"{row.slice} needs more items than anybody has"
+        for row in power.short
+    ]
+    yield file.fault(
+        ("gate",),
+        f"gate: even a lossless candidate would pass with a chance of only {chance}",
+        value="; ".join(short) or chance,
+        allowed=f"at least {100 * power.target:.0f} %",
+        fix="add items to these slices, or decide on wider tolerances now, before any result exists",
+    )
+
+
+def sizes(sets: Sets) -> Iterator[SetSize]:
+    for name in ("gate", "dev"):
+        items = getattr(sets, name)
+        if items is not None:
+            yield SetSize(name=name, entries=len(items), slices=dict(Counter(item.slice for item in items)))
+    for name in ("heldout", "calibration"):
+        texts = getattr(sets, name)
+        if texts is not None:
+            yield SetSize(name=name, entries=len(texts), slices={})

@@ -1,0 +1,63 @@
+"""Do prompt and answer fit the plan's context? Counted with the model's own tokenizer where that is cheap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from quantplay.errors import Fault
+from quantplay.evalset import EvalItem
+from quantplay.plan import Decoding, Envelope
+from quantplay.plan_file import PlanFile
+from quantplay.plays.check_sets import WHOLE_ANSWER
+
+COUNTED = 200  # the texts with most characters; the one with most tokens is among them but for oddities
+BOS = 1
+
+
+def length_faults(
+    file: PlanFile, envelope: Envelope, decoding: Decoding, items: Sequence[EvalItem], model_folder: Path
+) -> Iterator[Fault]:
+    """Nothing where the model has no tokenizer.json: then it can't be counted without loading the model."""
+    tokenizer = model_folder / "tokenizer.json"
+    if not items or not tokenizer.is_file():
+        return
+    prompts = token_counts(tokenizer, {item.id: item.prompt for item in items})
+    answers = token_counts(tokenizer, {item.id: item.answer for item in items if item.scorer in WHOLE_ANSWER})
+    if prompts is None or answers is None:
+        return
+    longest = max(prompts, key=lambda name: prompts[name])
+    needed = BOS + prompts[longest] + decoding.max_tokens
+    if needed > envelope.context_tokens:
+        yield file.fault(
+            ("envelope", "context_tokens"),
+            "envelope.context_tokens: the longest prompt and an answer don't fit",
+            value=f"{envelope.context_tokens}; {longest} needs {prompts[longest] + BOS} and decoding.max_tokens is "
+            f"{decoding.max_tokens}",
+            allowed=f"at least {needed}",
+            fix=f"`context_tokens: {needed}`, or shorter answers by `decoding.max_tokens`",
+        )
+    long = [name for name, count in answers.items() if count > decoding.max_tokens]
+    if long:
+        most = max(long, key=lambda name: answers[name])
+        yield file.fault(
+            ("decoding", "max_tokens"),
+            f"decoding.max_tokens: {len(long)} expected answers are longer, so nobody could give them",
+            value=f"{decoding.max_tokens}; {most} has {answers[most]} tokens",
+            allowed=f"at least {answers[most]}",
+        )
+
+
+def token_counts(tokenizer: Path, texts: dict[str, str]) -> dict[str, int] | None:
+    """Name -> tokens without special ones, of the longest texts; None when the tokenizer can't be loaded alone."""
+    from tokenizers import Tokenizer
+
+    try:
+        loaded = Tokenizer.from_file(str(tokenizer))
+    except Exception:  # noqa: BLE001 - the library raises plain Exception; the engine will say what is wrong with it
+        return None
+    loaded.no_truncation()
+    loaded.no_padding()
+    names = sorted(texts, key=lambda name: len(texts[name]), reverse=True)[:COUNTED]
+    encoded = loaded.encode_batch([texts[name] for name in names], add_special_tokens=False)
+    return {name: len(encoding.ids) for name, encoding in zip(names, encoded, strict=True)}

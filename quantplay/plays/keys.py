@@ -1,0 +1,75 @@
+"""What determines each play's result. Equal keys mean: it has been done, look it up; a play never runs twice for one key."""
+
+from __future__ import annotations
+
+from quantplay.digest import digest_of
+from quantplay.plan import Plan
+from quantplay.records import Artifact, Digest, Fingerprint, Inputs, Recipe
+
+
+def baseline_key(plan: Plan, inputs: Inputs, harness: Digest, fingerprint: Fingerprint) -> Digest:
+    """Model, evaluation set, harness, hardware and stack; and what the plan lets vary in how it is measured."""
+    return digest_of(
+        {
+            "play": "baseline",
+            "model": inputs.model.content,
+            "evaluation": inputs.evaluation.content,
+            "heldout": inputs.heldout.content,
+            "harness": harness,
+            "fingerprint": fingerprint.digest(),
+            "served": served(plan),
+            "hardest_share": plan.gate.hardest.share,
+            "seed": plan.seed,
+        }
+    )
+
+
+def envelope_key(plan: Plan, inputs: Inputs, fingerprint: Fingerprint) -> Digest:
+    return digest_of(
+        {
+            "play": "envelope",
+            "model": inputs.model.content,
+            "envelope": plan.envelope.body(),
+            "fingerprint": fingerprint.digest(),
+        }
+    )
+
+
+def artifact_key(recipe: Recipe) -> Digest:
+    return digest_of({"play": "ptq", "recipe": recipe.digest()})
+
+
+def evaluation_key(
+    plan: Plan, inputs: Inputs, baseline: Digest, artifact: Artifact, fingerprint: Fingerprint
+) -> Digest:
+    return digest_of(
+        {
+            "play": "evaluate",
+            "baseline": baseline,
+            "artifact": artifact.sha256,
+            "heldout": inputs.heldout.content,
+            "served": served(plan),
+            "fingerprint": fingerprint.digest(),
+        }
+    )
+
+
+def decision_key(plan: Plan, evaluation: Digest, attempt: int) -> Digest:
+    return digest_of(
+        {
+            "play": "gate",
+            "gate": plan.gate_digest(),
+            "envelope": plan.envelope.body(),
+            "evaluation": evaluation,
+            "attempt": attempt,
+        }
+    )
+
+
+def package_key(plan: Plan, decision: Digest) -> Digest:
+    return digest_of({"play": "lock", "plan": plan.digest(), "decision": decision})
+
+
+def served(plan: Plan) -> dict[str, int]:
+    """The load under which speed and memory are measured."""
+    return {"context_tokens": plan.envelope.context_tokens, "batch": plan.envelope.batch}

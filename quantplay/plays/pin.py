@@ -1,0 +1,84 @@
+"""Before play 1: every file a run reads is found, read strictly and pinned by its digest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from quantplay import evalset
+from quantplay.errors import IntegrityError
+from quantplay.plan import Plan
+from quantplay.records import Inputs, Manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paths:
+    """Where the inputs lie on this machine."""
+
+    model: Path
+    calibration: Path
+    gate: Path
+    dev: Path
+    heldout: Path
+    tasks: tuple[Path, ...]  # the team's own lm-eval task files
+
+    def evaluation_files(self) -> dict[str, Path]:
+        """Name inside the evaluation manifest -> file."""
+        return {"gate.jsonl": self.gate, "dev.jsonl": self.dev, **{f"tasks/{path.name}": path for path in self.tasks}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pinned:
+    """Inputs by digest, and where to read them."""
+
+    inputs: Inputs
+    paths: Paths
+
+
+def locate(plan: Plan, base: Path) -> Paths:
+    """Where the inputs of `plan` lie; relative paths start at `base`, the plan's folder."""
+    return Paths(
+        model=evalset.resolve_model(plan.model, base),
+        calibration=base / plan.calibration.file,
+        gate=base / plan.evaluation.gate,
+        dev=base / plan.evaluation.dev,
+        heldout=base / plan.evaluation.heldout,
+        tasks=tuple(base / task for task in plan.evaluation.tasks),
+    )
+
+
+def pin(plan: Plan, base: Path) -> Pinned:
+    """Read and digest everything `plan` names. Raises InputError with every fault of the first set that can't be used."""
+    paths = locate(plan, base)
+    calibration, evaluation, heldout = pin_data(plan, paths)
+    model = evalset.manifest_of_model(paths.model, plan.model.source, plan.model.commit)
+    inputs = Inputs(model=model, calibration=calibration, evaluation=evaluation, heldout=heldout)
+    return Pinned(inputs=inputs, paths=paths)
+
+
+def pin_data(plan: Plan, paths: Paths) -> tuple[Manifest, Manifest, Manifest]:
+    """Manifests of calibration, evaluation and held-out text: small, so they are digested anew before every play."""
+    of = evalset.manifest_of_files
+    return (
+        of("calibration", {"calibration.jsonl": paths.calibration}, plan.calibration.file),
+        of("evaluation", paths.evaluation_files(), plan.evaluation.gate),
+        of("heldout", {"heldout.jsonl": paths.heldout}, plan.evaluation.heldout),
+    )
+
+
+def require_unchanged(before: Inputs, plan: Plan, paths: Paths, *, model: bool = False) -> None:
+    """Raise IntegrityError when a pinned file is no longer what the run started with; `model` re-reads the weights too."""
+    now = list(pin_data(plan, paths))
+    if model:
+        now.append(evalset.manifest_of_model(paths.model, plan.model.source, plan.model.commit))
+    for manifest in now:
+        old: Manifest = getattr(before, manifest.kind)
+        if old.content != manifest.content:
+            changed = {(file.path, file.sha256) for file in old.files} ^ {
+                (file.path, file.sha256) for file in manifest.files
+            }
+            raise IntegrityError(
+                f"the {manifest.kind} files changed while the run was under way",
+                value=", ".join(sorted({path for path, _ in changed})),
+                fix="restore the files, or start a new run so that every play sees the same bytes",
+            )

@@ -1,0 +1,1 @@
+"""The product database and the artifact store: rows and files behind `open_store`."""

@@ -1,0 +1,124 @@
+"""From a database URL to an engine, and from the driver's errors to ours. A password never leaves this file."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import sqlalchemy as sa
+from sqlalchemy import URL, Engine
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from quantplay.errors import InputError, IntegrityError, QuantplayError, ServiceUnavailable
+
+OLDEST_SERVER = 140000  # server_version_num of PostgreSQL 14
+ALLOWED = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+SCHEMES = {"postgres", "postgresql", "postgresql+psycopg"}
+REFUSED_EVENT = "QP001"  # SQLSTATE our own trigger raises
+
+
+def parse_url(text: str) -> URL:
+    """The URL with our driver; InputError for anything but PostgreSQL. The text itself is never shown."""
+    try:
+        url = sa.make_url(text)
+    except (ArgumentError, ValueError) as error:
+        raise InputError("QUANTPLAY_DATABASE_URL is not a database URL", allowed=ALLOWED) from error
+    if url.drivername not in SCHEMES:
+        raise InputError(
+            "QUANTPLAY_DATABASE_URL names a database or driver quantplay does not use",
+            value=url.drivername,
+            allowed=f"PostgreSQL 14 or newer: {ALLOWED}",
+            fix="unset QUANTPLAY_DATABASE_URL to use the embedded PostgreSQL",
+        )
+    return url.set(drivername="postgresql+psycopg")
+
+
+def shown(url: URL) -> str:
+    """The URL for people: no password, and options only where one is the host."""
+    host = {"host": url.query["host"]} if "host" in url.query else {}
+    bare = URL.create("postgresql", url.username, None, url.host, url.port, url.database, host)
+    return bare.render_as_string().replace("%2F", "/")
+
+
+def make_engine(url: URL) -> Engine:
+    """An engine that connects lazily, checks a pooled connection before use and gives up connecting after 10 s."""
+    arguments: dict[str, object] = {"application_name": "quantplay", "keepalives_idle": 60}
+    if "connect_timeout" not in url.query:
+        arguments["connect_timeout"] = 10
+    return sa.create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=20, connect_args=arguments)
+
+
+def check_version(number: int) -> None:
+    """Refuse a server older than 14. `number` as in `server_version_num`, 140005 for 14.5."""
+    if number < OLDEST_SERVER:
+        raise InputError(
+            "the PostgreSQL server is too old",
+            value=f"{number // 10000}.{number % 10000}",
+            allowed="14 or newer",
+            fix="upgrade the server, or unset QUANTPLAY_DATABASE_URL to use the embedded PostgreSQL",
+        )
+
+
+@contextlib.contextmanager
+def translated(url: URL) -> Iterator[None]:
+    """Errors of the database inside the block become ours; what to do depends on what went wrong."""
+    try:
+        yield
+    except DBAPIError as error:
+        # `from None`: the driver's exception holds the connection's parameters.
+        raise _ours(error, url) from None
+    except NoSuchModuleError as error:
+        raise InputError("the database driver is not installed", value=str(error), fix="pip install psycopg") from None
+    except SQLAlchemyError as error:
+        raise ServiceUnavailable(
+            "the database can't be used", value=_clean(str(error), url), fix="try again; see `quantplay doctor`"
+        ) from None
+
+
+def _clean(text: str, url: URL) -> str:
+    secrets = [url.password, *(url.query.get(name) for name in ("password", "sslpassword"))]
+    for secret in secrets:
+        if secret:
+            text = text.replace(str(secret), "***")
+    return text
+
+
+def _ours(error: DBAPIError, url: URL) -> QuantplayError:
+    state = getattr(error.orig, "sqlstate", None) or ""
+    text = _clean(" ".join(str(error.orig).split()), url)
+    where = shown(url)
+    low = text.lower()
+    if state == REFUSED_EVENT:
+        return IntegrityError(f"the database refused to change the event chain: {text}")
+    if state in {"28P01", "28000"} or "password authentication failed" in low or "no password supplied" in low:
+        return InputError(
+            f"the database refused the user or the password: {text}",
+            value=where,
+            fix="correct QUANTPLAY_DATABASE_URL; characters such as @ : / in a password are written %40 %3A %2F",
+        )
+    if state == "3D000" or ('database "' in low and "does not exist" in low):
+        return InputError(
+            "the database does not exist", value=where, fix=f"createdb {url.database or url.username}, on that server"
+        )
+    if state == "42501":
+        return InputError(
+            f"the database user may not do this: {text}",
+            value=where,
+            fix="grant it CREATE on the database: quantplay keeps its tables in a schema of its own, `quantplay`",
+        )
+    if state in {"22P05", "22021"}:
+        return InputError(
+            "a text holds a character PostgreSQL can't store (NUL)", fix="remove \\u0000 from the plan or the input"
+        )
+    if state == "53100" or "no space left" in low:
+        return ServiceUnavailable("the database's disk is full", value=text, fix="free space there and run again")
+    if state[:2] in {"22", "23", "42"}:
+        return IntegrityError(
+            f"the database refused a row: {text}", fix="see that database and program have one version"
+        )
+    return ServiceUnavailable(
+        f"the database does not answer: {text}",
+        value=where,
+        fix="see that the server runs and can be reached; "
+        "or unset QUANTPLAY_DATABASE_URL to use the embedded PostgreSQL",
+    )

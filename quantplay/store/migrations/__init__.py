@@ -1,0 +1,1 @@
+"""Alembic migrations, run by `quantplay.store.schema` when a store is opened."""

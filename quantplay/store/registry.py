@@ -1,0 +1,310 @@
+"""The product database as the rest of quantplay sees it: records by key, runs, attempts, events, pins and locks.
+
+Every method is one transaction and may be called again with the same arguments. Threads may share a Store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from functools import cached_property
+from types import TracebackType
+from typing import Any, Literal, Self
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
+from sqlalchemy.dialects.postgresql import insert
+
+from quantplay.digest import is_digest
+from quantplay.errors import InternalError, ServiceUnavailable
+from quantplay.plan import Gate, Plan
+from quantplay.records import (
+    Artifact,
+    Baseline,
+    Decision,
+    EnvelopeChoice,
+    Evaluation,
+    InputKind,
+    Manifest,
+    PackageRef,
+    Recipe,
+)
+from quantplay.settings import Settings
+from quantplay.store import connect, embedded, events, records, runs, tables
+from quantplay.store.artifacts import ArtifactStore
+from quantplay.store.events import Event
+from quantplay.store.locks import lock_key
+from quantplay.store.records import Kind, R
+from quantplay.store.runs import Attempt, Run
+from quantplay.store.schema import ensure_schema
+
+
+def open_store(settings: Settings, on_progress: Callable[[str], None] | None = None) -> Store:
+    """Connect to the product database, start the embedded one where no URL is set, and bring its tables up to date.
+
+    `on_progress` gets a line for people when the embedded server has to be made or started. Raises InputError for a URL,
+    user, password or server that can't be used, ServiceUnavailable where nothing answers.
+    """
+    if settings.database_url is not None:
+        return _opened(connect.make_engine(connect.parse_url(settings.database_url)), settings)
+    try:
+        return _opened(connect.make_engine(embedded.start_embedded(settings.home, on_progress)), settings)
+    except ServiceUnavailable:
+        # Between finding the server and connecting, somebody may have stopped it: once more.
+        return _opened(connect.make_engine(embedded.start_embedded(settings.home, on_progress)), settings)
+
+
+def _opened(engine: Engine, settings: Settings) -> Store:
+    try:
+        with connect.translated(engine.url):
+            with engine.connect() as connection:
+                connect.check_version(int(connection.scalar(sa.text("show server_version_num")) or 0))
+            ensure_schema(engine)
+            with engine.connect() as connection:
+                identity = connection.scalar(sa.select(tables.meta.c.identity))
+        assert isinstance(identity, UUID)
+        return Store(engine, identity, settings.artifacts_url)
+    except BaseException:
+        engine.dispose()
+        raise
+
+
+class Store:
+    """An open product database. Use it in a `with` block, or close it."""
+
+    def __init__(self, engine: Engine, database_id: UUID, artifacts_url: str) -> None:
+        self.engine = engine
+        self.database_id = str(database_id)  # made once with the tables: tells one database from another
+        self._artifacts_url = artifacts_url
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back. The embedded server stays up for the next command."""
+        self.engine.dispose()
+
+    @property
+    def where(self) -> str:
+        """The database for people: its URL without a password."""
+        return connect.shown(self.engine.url)
+
+    @cached_property
+    def artifacts(self) -> ArtifactStore:
+        """The artifact store of the settings; it refuses to delete what this database has pinned."""
+        return ArtifactStore(self._artifacts_url, pins=self.pins_of)
+
+    @contextlib.contextmanager
+    def _begin(self) -> Iterator[Connection]:
+        with connect.translated(self.engine.url), self.engine.begin() as connection:
+            yield connection
+
+    # --- records: put is idempotent and raises IntegrityError for another record under the key; get gives it back ------
+
+    def _put(self, kind: Kind[R], key: str, record: R) -> None:
+        if not is_digest(key):
+            raise InternalError(f"the key of a {kind.name} must be a digest", value=key)
+        with self._begin() as connection:
+            records.put(connection, kind, key, record)
+
+    def _get(self, kind: Kind[R], key: str) -> R | None:
+        with self._begin() as connection:
+            return records.get(connection, kind, key)
+
+    def put_plan(self, plan: Plan) -> str:
+        """Store a plan and its gate; the plan's digest is its key."""
+        key, gate = plan.digest(), plan.gate_digest()
+        with self._begin() as connection:
+            records.put(connection, records.GATE, gate, plan.gate)
+            records.put(connection, records.PLAN, key, plan, gate=gate)
+        return key
+
+    def get_plan(self, key: str) -> Plan | None:
+        return self._get(records.PLAN, key)
+
+    def get_gate(self, key: str) -> Gate | None:
+        return self._get(records.GATE, key)
+
+    def put_manifest(self, manifest: Manifest) -> str:
+        """Store a pinned input; returns its key, the digest of the manifest (source and revision included)."""
+        key = manifest.digest()
+        self._put(records.MANIFEST, key, manifest)
+        return key
+
+    def get_manifest(self, key: str) -> Manifest | None:
+        return self._get(records.MANIFEST, key)
+
+    def find_manifests(self, kind: InputKind, content: str) -> tuple[Manifest, ...]:
+        """Every manifest of these very files, oldest first: the same files can come from several sources."""
+        table = tables.manifests
+        with self._begin() as connection:
+            query = sa.select(table.c.key).where(table.c.kind == kind, table.c.files == content)
+            keys = connection.scalars(query.order_by(table.c.created_at)).all()
+            found = [records.get(connection, records.MANIFEST, key) for key in keys]
+        return tuple(manifest for manifest in found if manifest is not None)
+
+    def put_baseline(self, key: str, baseline: Baseline) -> None:
+        self._put(records.BASELINE, key, baseline)
+
+    def get_baseline(self, key: str) -> Baseline | None:
+        return self._get(records.BASELINE, key)
+
+    def put_envelope(self, key: str, envelope: EnvelopeChoice) -> None:
+        self._put(records.ENVELOPE, key, envelope)
+
+    def get_envelope(self, key: str) -> EnvelopeChoice | None:
+        return self._get(records.ENVELOPE, key)
+
+    def put_recipe(self, key: str, recipe: Recipe) -> None:
+        self._put(records.RECIPE, key, recipe)
+
+    def get_recipe(self, key: str) -> Recipe | None:
+        return self._get(records.RECIPE, key)
+
+    def put_artifact(self, key: str, artifact: Artifact) -> None:
+        self._put(records.ARTIFACT, key, artifact)
+
+    def get_artifact(self, key: str) -> Artifact | None:
+        return self._get(records.ARTIFACT, key)
+
+    def put_evaluation(self, key: str, evaluation: Evaluation) -> None:
+        self._put(records.EVALUATION, key, evaluation)
+
+    def get_evaluation(self, key: str) -> Evaluation | None:
+        return self._get(records.EVALUATION, key)
+
+    def put_decision(self, key: str, decision: Decision) -> None:
+        self._put(records.DECISION, key, decision)
+
+    def get_decision(self, key: str) -> Decision | None:
+        return self._get(records.DECISION, key)
+
+    def put_package(self, key: str, package: PackageRef) -> None:
+        self._put(records.PACKAGE, key, package)
+
+    def get_package(self, key: str) -> PackageRef | None:
+        return self._get(records.PACKAGE, key)
+
+    # --- runs ----------------------------------------------------------------------------------------------------------
+
+    def start_run(
+        self, *, plan: str, profile: str, run: UUID | None = None, prefect_flow_run_id: str | None = None
+    ) -> UUID:
+        """A new run of a stored plan; with the id of an existing run, that one is running again (a resume)."""
+        with self._begin() as connection:
+            return runs.start(connection, plan=plan, profile=profile, run=run, prefect_flow_run_id=prefect_flow_run_id)
+
+    def record_play(
+        self,
+        run: UUID,
+        *,
+        play: str,
+        key: str,
+        reused: bool,
+        seconds: float,
+        started_at: datetime | None = None,
+        attempt: int = 1,
+    ) -> None:
+        """Note a finished play of a run; the first note of the same play and key stays."""
+        values: dict[str, Any] = {"play": play, "key": key, "reused": reused, "seconds": seconds, "attempt": attempt}
+        if started_at is not None:
+            values["started_at"] = started_at
+        with self._begin() as connection:
+            runs.record_play(connection, run, values)
+
+    def finish_run(
+        self,
+        run: UUID,
+        *,
+        outcome: str | None,
+        exit_code: int,
+        package: str | None = None,
+        state: Literal["finished", "failed"] = "finished",
+    ) -> None:
+        """How a run ended; `package` is the key of its package."""
+        with self._begin() as connection:
+            runs.finish(connection, run, state=state, outcome=outcome, exit_code=exit_code, package=package)
+
+    def get_run(self, prefix: str = "") -> Run | None:
+        """The run whose id starts with `prefix`, the newest where several do; without a prefix the newest of all."""
+        with self._begin() as connection:
+            return next(iter(runs.find(connection, prefix=prefix, limit=1)), None)
+
+    def list_runs(self, limit: int = 20) -> tuple[Run, ...]:
+        """The newest runs, newest first."""
+        with self._begin() as connection:
+            return runs.find(connection, limit=limit)
+
+    def next_attempt(self, gate_digest: str, model: str, evaluation_content: str, evaluation_key: str) -> int:
+        """Number of this look at the gate split, from 1; the same evaluation keeps its number."""
+        with self._begin() as connection:
+            return runs.next_attempt(
+                connection,
+                gate=gate_digest,
+                model=model,
+                evaluation_content=evaluation_content,
+                evaluation=evaluation_key,
+            )
+
+    def attempts_of(self, model: str, evaluation_content: str) -> tuple[Attempt, ...]:
+        """Every look at this gate split with this model, under whatever gate: a loosened gate shows here."""
+        with self._begin() as connection:
+            return runs.attempts_of(connection, model=model, evaluation_content=evaluation_content)
+
+    # --- events, pins, locks ---------------------------------------------------------------------------------------------
+
+    def append_event(self, actor: str, kind: str, subject: str, body: Mapping[str, Any] | None = None) -> Event:
+        """Add to the chain: who, what, about what, and a JSON-safe body. Not idempotent: every call is an event."""
+        with self._begin() as connection:
+            return events.append(connection, actor, kind, subject, body or {})
+
+    def events(self, *, kind: str | None = None, subject: str | None = None) -> tuple[Event, ...]:
+        """Events in their order, all or those of a kind or a subject."""
+        with self._begin() as connection:
+            return events.read(connection, kind=kind, subject=subject)
+
+    def verify_events(self, anchors: Mapping[int, str] | None = None) -> tuple[str, ...]:
+        """Recompute the whole chain; empty when all is well. `anchors`: digests by number, remembered elsewhere."""
+        return events.problems(self.events(), anchors)
+
+    def pin(self, sha256: str, reason: str, run: UUID | None = None) -> None:
+        """Protect an artifact against deletion."""
+        row = {"sha256": sha256, "reason": reason, "run": str(run or "")}
+        with self._begin() as connection:
+            connection.execute(insert(tables.pins).values(row).on_conflict_do_nothing())
+
+    def pins_of(self, sha256: str) -> tuple[str, ...]:
+        """Why an artifact may not be deleted; empty when it may."""
+        query = sa.select(tables.pins.c.reason).where(tables.pins.c.sha256 == sha256).distinct()
+        with self._begin() as connection:
+            return tuple(sorted(connection.scalars(query)))
+
+    @contextlib.contextmanager
+    def run_lock(self, key: str, on_wait: Callable[[], None] | None = None) -> Iterator[bool]:
+        """Hold `key` alone among all programs on this database; yields whether it had to wait for another one.
+
+        `on_wait` is called once before waiting. The lock goes with the process that holds it, whatever kills that. It is
+        not reentrant: a thread that takes it twice waits for itself.
+        """
+        number = lock_key(f"run {key}")
+        with contextlib.ExitStack() as stack:
+            with connect.translated(self.engine.url):
+                connection = stack.enter_context(self.engine.connect().execution_options(isolation_level="AUTOCOMMIT"))
+                waits = not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(number)))
+            try:
+                if waits:
+                    if on_wait is not None:
+                        on_wait()
+                    with connect.translated(self.engine.url):
+                        connection.execute(sa.select(sa.func.pg_advisory_lock(number)))
+                yield waits
+            finally:
+                # Ending the session frees the lock in every case, also where the connection is broken.
+                connection.invalidate()

@@ -1,0 +1,145 @@
+"""Runs, what each play of a run did, and the count of looks at a gate split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
+
+from quantplay.errors import InputError
+from quantplay.store import tables
+from quantplay.store.locks import lock_key
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlay:
+    """One play of a run, finished."""
+
+    play: str
+    key: str  # of the record it produced or found
+    reused: bool  # found, not computed
+    started_at: datetime
+    seconds: float
+    attempt: int  # candidate or gate attempt it belongs to, from 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run of the playbook."""
+
+    id: UUID
+    plan: str  # digest of the plan
+    profile: str
+    state: str  # running | finished | failed
+    outcome: str | None  # locked, close, broken ...
+    exit_code: int | None
+    started_at: datetime
+    finished_at: datetime | None
+    prefect_flow_run_id: str | None
+    package: str | None  # key of the package
+    plays: tuple[RunPlay, ...]  # in the order they started
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One look at the gate split."""
+
+    gate: str  # digest of the gate applied
+    attempt: int
+    evaluation: str  # key of the evaluation judged
+    at: datetime
+
+
+def start(
+    connection: Connection, *, plan: str, profile: str, run: UUID | None, prefect_flow_run_id: str | None
+) -> UUID:
+    """A new run; or, with the id of one that exists, that one running again (a resume)."""
+    identity = run or uuid4()
+    table = tables.runs
+    row = insert(table).values(
+        id=identity, plan=plan, profile=profile, state="running", prefect_flow_run_id=prefect_flow_run_id
+    )
+    again = {"state": "running", "outcome": None, "exit_code": None, "finished_at": None}
+    if prefect_flow_run_id is not None:
+        again["prefect_flow_run_id"] = prefect_flow_run_id
+    there = connection.scalar(row.on_conflict_do_update(index_elements=["id"], set_=again).returning(table.c.plan))
+    if there != plan:
+        raise InputError("this run belongs to another plan", value=f"run {identity}, plan {plan[:12]}", allowed=there)
+    return identity
+
+
+def finish(
+    connection: Connection, run: UUID, *, state: str, outcome: str | None, exit_code: int, package: str | None
+) -> None:
+    table = tables.runs
+    changed = connection.execute(
+        sa.update(table)
+        .where(table.c.id == run)
+        .values(state=state, outcome=outcome, exit_code=exit_code, package=package, finished_at=tables.NOW)
+    )
+    if changed.rowcount != 1:
+        raise InputError("there is no such run", value=run, fix="list the runs with `quantplay show`")
+
+
+def record_play(connection: Connection, run: UUID, values: dict[str, Any]) -> None:
+    """Note a finished play; the first note of the same play and key stays."""
+    connection.execute(insert(tables.run_plays).values(run=run, **values).on_conflict_do_nothing())
+
+
+def find(connection: Connection, *, prefix: str = "", limit: int | None = None) -> tuple[Run, ...]:
+    """Runs whose id starts with `prefix`, newest first."""
+    table = tables.runs
+    query = sa.select(table).order_by(table.c.started_at.desc(), table.c.id)
+    if prefix:
+        wanted = prefix.lower().strip()
+        # An id written without hyphens is found as well.
+        query = query.where(
+            sa.func.starts_with(sa.cast(table.c.id, sa.Text), wanted)
+            | sa.func.starts_with(sa.func.replace(sa.cast(table.c.id, sa.Text), "-", ""), wanted)
+        )
+    rows = connection.execute(query.limit(limit)).all()
+    plays = _plays(connection, [row.id for row in rows])
+    return tuple(Run(**row._mapping, plays=tuple(plays.get(row.id, ()))) for row in rows)
+
+
+def _plays(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, list[RunPlay]]:
+    table = tables.run_plays
+    query = sa.select(table).where(table.c.run.in_(ids)).order_by(table.c.started_at, table.c.play, table.c.key)
+    found: dict[UUID, list[RunPlay]] = {}
+    for row in connection.execute(query) if ids else ():
+        values = dict(row._mapping)
+        found.setdefault(values.pop("run"), []).append(RunPlay(**values))
+    return found
+
+
+def next_attempt(connection: Connection, *, gate: str, model: str, evaluation_content: str, evaluation: str) -> int:
+    """Number of this look at the gate split, from 1; the same evaluation keeps its number."""
+    table = tables.attempts
+    connection.execute(
+        sa.select(sa.func.pg_advisory_xact_lock(lock_key(f"attempt {gate} {model} {evaluation_content}")))
+    )
+    same = (table.c.gate == gate) & (table.c.model == model) & (table.c.evaluation_content == evaluation_content)
+    known = connection.scalar(sa.select(table.c.attempt).where(same, table.c.evaluation == evaluation))
+    if known is not None:
+        return known
+    number = (connection.scalar(sa.select(sa.func.max(table.c.attempt)).where(same)) or 0) + 1
+    connection.execute(
+        sa.insert(table).values(
+            gate=gate, model=model, evaluation_content=evaluation_content, attempt=number, evaluation=evaluation
+        )
+    )
+    return number
+
+
+def attempts_of(connection: Connection, *, model: str, evaluation_content: str) -> tuple[Attempt, ...]:
+    """Every look at this gate split with this model, under whatever gate, oldest first."""
+    table = tables.attempts
+    query = sa.select(table.c.gate, table.c.attempt, table.c.evaluation, table.c.at)
+    query = query.where(table.c.model == model, table.c.evaluation_content == evaluation_content)
+    return tuple(Attempt(**row._mapping) for row in connection.execute(query.order_by(table.c.at, table.c.gate)))

@@ -1,0 +1,203 @@
+"""The tables, in the schema `quantplay` of whatever database it is. Made by migrations/, used by the rest of store/.
+
+A record's table holds its exact canonical JSON (`canonical`), from which the database itself computes `body` (JSONB) and
+the columns worth querying: they can't disagree. JSONB alone would not give back what went in (it drops the sign of -0.0),
+and a record's digest would change.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy import Column, Computed, Table
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, UUID
+
+SCHEMA = "quantplay"
+metadata = sa.MetaData(schema=SCHEMA)
+
+NOW = sa.text("clock_timestamp()")
+KEY = "{name} ~ '^[0-9a-f]{{64}}$'"
+
+# Table -> column -> (SQL type, expression over the record's JSON `j`). The migration that made a table wrote the same.
+RECORDS: dict[str, dict[str, tuple[str, str]]] = {
+    "gates": {},
+    "manifests": {
+        "kind": ("text", "j->>'kind'"),
+        "source": ("text", "j->>'source'"),
+        "files": ("text", "j->>'content'"),
+    },
+    "baselines": {
+        "model": ("text", "j->>'model'"),
+        "evaluation": ("text", "j->>'evaluation'"),
+        "harness": ("text", "j->>'harness'"),
+        "precision": ("text", "j->>'precision'"),
+    },
+    "envelopes": {
+        "runtime": ("text", "j->>'runtime'"),
+        "format": ("text", "j#>>'{chosen,format}'"),
+        "type": ("text", "j#>>'{chosen,type}'"),
+    },
+    "recipes": {
+        "format": ("text", "j->>'format'"),
+        "type": ("text", "j->>'type'"),
+        "method": ("text", "j->>'method'"),
+        "model": ("text", "j->>'model'"),
+        "calibration": ("text", "j->>'calibration'"),
+    },
+    "artifacts": {
+        "recipe": ("text", "j->>'recipe'"),
+        "sha256": ("text", "j->>'sha256'"),
+        "format": ("text", "j->>'format'"),
+        "type": ("text", "j->>'type'"),
+        "size_bytes": ("bigint", "(j->>'size_bytes')::bigint"),
+        "bits_per_weight": ("double precision", "(j->>'bits_per_weight')::double precision"),
+    },
+    "evaluations": {
+        "baseline": ("text", "j->>'baseline'"),
+        "artifact": ("text", "j->>'artifact'"),
+        "harness": ("text", "j->>'harness'"),
+    },
+    "decisions": {
+        "verdict": ("text", "j->>'verdict'"),
+        "gate": ("text", "j->>'gate'"),
+        "baseline": ("text", "j->>'baseline'"),
+        "evaluation": ("text", "j->>'evaluation'"),
+        "attempt": ("integer", "(j->>'attempt')::integer"),
+        "envelope_met": ("boolean", "(j->>'envelope_met')::boolean"),
+    },
+    "packages": {"run": ("text", "j->>'run'"), "path": ("text", "j->>'path'"), "manifest": ("text", "j->>'manifest'")},
+    "plans": {"name": ("text", "j->>'name'"), "profile": ("text", "j->>'profile'")},
+}
+TYPES = {
+    "text": sa.Text(),
+    "bigint": sa.BigInteger(),
+    "integer": sa.Integer(),
+    "boolean": sa.Boolean(),
+    "double precision": sa.Double(),
+}
+
+
+def expression(template: str) -> str:
+    """SQL of a computed column: `j` stands for the record."""
+    return template.replace("j->>", "canonical::jsonb->>").replace("j#>>", "canonical::jsonb#>>")
+
+
+def _record_table(name: str) -> Table:
+    computed = [
+        Column(column, TYPES[kind], Computed(expression(template), persisted=True))
+        for column, (kind, template) in RECORDS[name].items()
+    ]
+    extra = [Column("gate", sa.Text, sa.ForeignKey(f"{SCHEMA}.gates.key"), nullable=False)] if name == "plans" else []
+    return Table(
+        name,
+        metadata,
+        Column("key", sa.Text, primary_key=True),  # digest of all that determines the record
+        Column("content", sa.Text, nullable=False),  # digest of the whole record, per-item results included
+        Column("canonical", sa.Text, nullable=False),  # canonical JSON without the per-item results
+        Column("body", JSONB, Computed("canonical::jsonb", persisted=True)),
+        *computed,
+        *extra,
+        Column("created_at", TIMESTAMP(timezone=True), nullable=False, server_default=NOW),
+        sa.CheckConstraint(KEY.format(name="key"), name=f"{name}_key_is_digest"),
+    )
+
+
+gates = _record_table("gates")
+plans = _record_table("plans")
+manifests = _record_table("manifests")
+baselines = _record_table("baselines")
+envelopes = _record_table("envelopes")
+recipes = _record_table("recipes")
+artifacts = _record_table("artifacts")
+evaluations = _record_table("evaluations")
+decisions = _record_table("decisions")
+packages = _record_table("packages")
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("one", sa.Boolean, primary_key=True, server_default=sa.true()),  # the table has one row
+    Column("identity", UUID(as_uuid=True), nullable=False, server_default=sa.text("gen_random_uuid()")),
+    Column("created_at", TIMESTAMP(timezone=True), nullable=False, server_default=NOW),
+    sa.CheckConstraint("one", name="meta_one_row"),
+)
+
+items = Table(
+    "items",
+    metadata,
+    Column("kind", sa.Text, primary_key=True),  # baseline | evaluation
+    Column("owner", sa.Text, primary_key=True),  # key there
+    Column("arm", sa.Text, primary_key=True),  # source | reference | candidate
+    Column("position", sa.Integer, primary_key=True),  # order in the record
+    Column("split", sa.Text, nullable=False),
+    Column("item", sa.Text, nullable=False),
+    Column("slice", sa.Text, nullable=False),
+    Column("cluster", sa.Text, nullable=False),
+    Column("score", sa.Double, nullable=False),
+    Column("graded", sa.Boolean, nullable=False),
+    Column("response", sa.Text, nullable=False),
+    Column("response_bytes", sa.LargeBinary),  # UTF-8, only where the response holds NUL, which text can't
+    Column("gold_loss_nats", sa.Double),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", UUID(as_uuid=True), primary_key=True),
+    Column("plan", sa.Text, sa.ForeignKey(f"{SCHEMA}.plans.key"), nullable=False),
+    Column("profile", sa.Text, nullable=False),
+    Column("state", sa.Text, nullable=False),  # running | finished | failed
+    Column("outcome", sa.Text),
+    Column("exit_code", sa.Integer),
+    Column("started_at", TIMESTAMP(timezone=True), nullable=False, server_default=NOW),
+    Column("finished_at", TIMESTAMP(timezone=True)),
+    Column("prefect_flow_run_id", sa.Text),
+    Column("package", sa.Text),
+    sa.Index("runs_newest", sa.text("started_at desc")),
+)
+
+run_plays = Table(
+    "run_plays",
+    metadata,
+    Column("run", UUID(as_uuid=True), sa.ForeignKey(f"{SCHEMA}.runs.id"), primary_key=True),
+    Column("play", sa.Text, primary_key=True),
+    Column("key", sa.Text, primary_key=True),  # of the record the play produced or found
+    Column("reused", sa.Boolean, nullable=False),
+    Column("started_at", TIMESTAMP(timezone=True), nullable=False, server_default=NOW),
+    Column("seconds", sa.Double, nullable=False),
+    Column("attempt", sa.Integer, nullable=False),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("gate", sa.Text, primary_key=True),
+    Column("model", sa.Text, primary_key=True),
+    Column("evaluation_content", sa.Text, primary_key=True),
+    Column("attempt", sa.Integer, primary_key=True),
+    Column("evaluation", sa.Text, nullable=False),
+    Column("at", TIMESTAMP(timezone=True), nullable=False, server_default=NOW),
+    sa.UniqueConstraint("gate", "model", "evaluation_content", "evaluation", name="attempts_once"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    Column("at", TIMESTAMP(timezone=True), nullable=False),
+    Column("actor", sa.Text, nullable=False),
+    Column("kind", sa.Text, nullable=False),
+    Column("subject", sa.Text, nullable=False),
+    Column("canonical", sa.Text, nullable=False),
+    Column("body", JSONB, Computed("canonical::jsonb", persisted=True)),
+    Column("previous", sa.Text, nullable=False, unique=True),
+    Column("digest", sa.Text, nullable=False, unique=True),
+)
+
+pins = Table(
+    "pins",
+    metadata,
+    Column("sha256", sa.Text, primary_key=True),
+    Column("reason", sa.Text, primary_key=True),
+    Column("run", sa.Text, primary_key=True, server_default=""),
+    Column("at", TIMESTAMP(timezone=True), nullable=False, server_default=NOW),
+)

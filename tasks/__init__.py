@@ -1,0 +1,1 @@
+"""Prefect tasks, one file a play: look up, call the play, record, return."""

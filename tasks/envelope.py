@@ -1,0 +1,28 @@
+"""Play 2: where the model will run, and the serving types to try in order."""
+
+from __future__ import annotations
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+
+from quantplay.envelope.choose import choose
+from quantplay.handoff.markdown import envelope_markdown
+from quantplay.plays import keys
+from quantplay.records import Digest
+from tasks.options import PLAY
+from tasks.workbench import RunRef, once, workbench
+
+
+@task(name="envelope", **PLAY)
+def envelope(run: RunRef) -> Digest:
+    """Choose (or look up) what to build; returns the key of the EnvelopeChoice."""
+    bench, plan = workbench(), run.read()
+    key = keys.envelope_key(plan, run.inputs, bench.fingerprint)
+    choice = once(
+        run, "envelope", key,
+        find=bench.store.get_envelope,
+        make=lambda: choose(plan.envelope, run.paths().model, bench.fingerprint),
+        put=bench.store.put_envelope,
+    )  # fmt: skip
+    create_markdown_artifact(envelope_markdown(choice), key="envelope", description="What will be built, and why")
+    return key

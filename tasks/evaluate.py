@@ -1,0 +1,62 @@
+"""Play 4: the candidate through the identical harness, and the frozen gate."""
+
+from __future__ import annotations
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+
+from quantplay.gate import decide
+from quantplay.handoff.markdown import gate_markdown
+from quantplay.harness.identity import harness_digest
+from quantplay.plays import keys
+from quantplay.plays.evaluate import evaluate_candidate
+from quantplay.records import Decision, Digest, Evaluation
+from tasks.artifacts import local_copy
+from tasks.options import PLAY
+from tasks.progress import reporter
+from tasks.reference import full_precision
+from tasks.workbench import RunRef, once, workbench
+
+
+@task(name="evaluate", **PLAY)
+def evaluate(run: RunRef, baseline_key: Digest, artifact_key: Digest) -> Digest:
+    """Measure the candidate (or look it up); returns the key of the Evaluation."""
+    bench, plan = workbench(), run.read()
+    baseline, artifact = bench.store.get_baseline(baseline_key), bench.store.get_artifact(artifact_key)
+    assert baseline is not None
+    assert artifact is not None
+    key = keys.evaluation_key(plan, run.inputs, baseline_key, artifact, bench.fingerprint)
+
+    def make() -> Evaluation:
+        return evaluate_candidate(
+            plan, run.pinned(), baseline=baseline, baseline_key=baseline_key, artifact=artifact,
+            candidate=local_copy(artifact), reference=full_precision(run),
+            harness=harness_digest(run.inputs.evaluation.content, plan.decoding, keys.served(plan)),
+            fingerprint=bench.fingerprint, threads=bench.threads, on_progress=reporter("evaluate"),
+        )  # fmt: skip
+
+    once(run, "evaluate", key, find=bench.store.get_evaluation, make=make, put=bench.store.put_evaluation)
+    return key
+
+
+@task(name="gate", **PLAY)
+def decide_gate(run: RunRef, baseline_key: Digest, artifact_key: Digest, evaluation_key: Digest) -> Digest:
+    """Apply the frozen gate; returns the key of the Decision. Every look at the gate split is a counted attempt."""
+    bench, plan = workbench(), run.read()
+    store = bench.store
+    baseline, evaluation = store.get_baseline(baseline_key), store.get_evaluation(evaluation_key)
+    artifact = store.get_artifact(artifact_key)
+    assert baseline is not None
+    assert evaluation is not None
+    assert artifact is not None
+    attempt = store.next_attempt(
+        plan.gate_digest(), run.inputs.model.content, run.inputs.evaluation.content, evaluation_key
+    )
+    key = keys.decision_key(plan, evaluation_key, attempt)
+
+    def make() -> Decision:
+        return decide(plan.gate, baseline, evaluation, envelope=plan.envelope, artifact=artifact, attempt=attempt)
+
+    decision = once(run, "gate", key, find=store.get_decision, make=make, put=store.put_decision)
+    create_markdown_artifact(gate_markdown(decision, plan), key="gate", description=decision.reasons[0])
+    return key

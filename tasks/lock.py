@@ -1,0 +1,105 @@
+"""Play 7: inputs archived as the rollback path, and the hand-off package."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+
+from quantplay.errors import IntegrityError
+from quantplay.handoff.contents import PackageContents, installed_distributions, source_files
+from quantplay.handoff.pack import write_package
+from quantplay.handoff.verify import verify
+from quantplay.plays import keys
+from quantplay.plays.pin import require_unchanged
+from quantplay.records import Digest, PackageRef
+from tasks.artifacts import local_copy
+from tasks.options import PLAY
+from tasks.results import Trail, results_of, seconds_of
+from tasks.workbench import RunRef, once, workbench
+
+
+@task(name="lock", **PLAY)
+def lock(run: RunRef, trail: Trail) -> Digest:
+    """Archive the inputs and write the package (or find it); returns the key of the PackageRef."""
+    bench, plan = workbench(), run.read()
+    assert trail.decision is not None
+    key = keys.package_key(plan, trail.decision)
+
+    def find(_: Digest) -> PackageRef | None:
+        found = bench.store.get_package(key)
+        return found if found is not None and Path(found.path).is_dir() else None
+
+    def make() -> PackageRef:
+        archive_inputs(run)
+        contents = contents_of(run, trail)
+        package = write_package(contents, bench.settings.home / "packages" / f"{plan.name}-{key[:12]}")
+        report = verify(Path(package.path))
+        if not report.ok:
+            raise IntegrityError("the package just written does not verify", faults=report.problems)
+        return package
+
+    package = once(run, "lock", key, find=find, make=make, put=bench.store.put_package)
+    create_markdown_artifact(f"Hand-off package: `{package.path}`", key="package", description="Play 7, lock")
+    return key
+
+
+def archive_inputs(run: RunRef) -> None:
+    """Copy full-precision weights, calibration and evaluation files into the artifact store, re-read them, pin them."""
+    bench, paths = workbench(), run.paths()
+    require_unchanged(run.inputs, run.read(), paths, model=True)
+    for kind, files in sources_of(run).items():
+        wanted = {file.path: file.sha256 for file in getattr(run.inputs, kind).files}
+        for name, path in files.items():
+            stored = bench.artifacts.put_file(path)
+            if stored.sha256 != wanted[name]:
+                raise IntegrityError(
+                    f"{path} changed while it was archived", value=stored.sha256, allowed=wanted[name],
+                    fix="restore the file and run again",
+                )  # fmt: skip
+            bench.artifacts.verify(stored.sha256)
+            bench.store.pin(stored.sha256, f"{kind} of a locked run: the rollback path", run.id)
+
+
+def sources_of(run: RunRef) -> dict[str, dict[str, Path]]:
+    paths = run.paths()
+    found = source_files(
+        run.inputs, model=paths.model, calibration={"calibration.jsonl": paths.calibration},
+        evaluation=paths.evaluation_files(), heldout={"heldout.jsonl": paths.heldout},
+    )  # fmt: skip
+    return {kind: dict(files) for kind, files in found.items()}
+
+
+def contents_of(run: RunRef, trail: Trail) -> PackageContents:
+    bench, results = workbench(), results_of(run, trail, "locked")
+    assert results.inputs is not None
+    assert results.baseline is not None
+    assert results.envelope is not None
+    assert results.recipe is not None
+    assert results.artifact is not None
+    assert results.evaluation is not None
+    assert results.decision is not None
+    assert trail.baseline is not None
+    bench.store.pin(results.artifact.sha256, "artifact of a locked run", run.id)
+    return PackageContents(
+        run=run.run,
+        plan=results.plan,
+        plan_text=Path(run.plan_path).read_text(encoding="utf-8"),
+        inputs=results.inputs,
+        baseline=results.baseline,
+        baseline_key=trail.baseline,
+        envelope=results.envelope,
+        recipe=results.recipe,
+        artifact=results.artifact,
+        artifact_file=local_copy(results.artifact),
+        evaluation=results.evaluation,
+        decision=results.decision,
+        attempts=results.attempts,
+        environment=installed_distributions(),
+        sources=sources_of(run),  # type: ignore[arg-type]
+        questions=results.questions,
+        seconds=seconds_of(run),
+        locked_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )

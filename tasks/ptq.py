@@ -1,0 +1,39 @@
+"""Play 3: the artifact, written directly in the serving format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import task
+
+from quantplay.plays import keys
+from quantplay.plays.ptq import quantize, recipe_for
+from quantplay.records import Artifact, Candidate, Digest
+from tasks.artifacts import stored
+from tasks.options import PLAY
+from tasks.progress import reporter
+from tasks.reference import full_precision
+from tasks.workbench import RunRef, once, workbench
+
+
+@task(name="ptq", **PLAY)
+def ptq(run: RunRef, candidate: Candidate) -> Digest:
+    """Quantize to the candidate's type (or look it up); returns the key of the Artifact."""
+    bench, plan = workbench(), run.read()
+    recipe = recipe_for(plan, candidate, run.inputs, threads=bench.threads, cache=bench.settings.cache)
+    key = keys.artifact_key(recipe)
+
+    def make(out: Path) -> Artifact:
+        return quantize(recipe, run.pinned(), reference=full_precision(run), out=out, on_progress=reporter("ptq"))
+
+    def find(_: Digest) -> Artifact | None:
+        found = bench.store.get_artifact(key)
+        return found if found is not None and bench.artifacts.exists(found.sha256) else None
+
+    once(
+        run, "ptq", key,
+        find=find,
+        make=lambda: stored(key, recipe, make, f"{plan.name}-{candidate.type}.gguf"),
+        put=lambda *_: None,  # `stored` has recorded it beside its bytes
+    )  # fmt: skip
+    return key

@@ -1,0 +1,26 @@
+"""The source model converted at full precision into the serving format: what quantization starts from and is compared with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from quantplay.plays.reference import convert_reference, reference_recipe
+from quantplay.records import Artifact
+from tasks.artifacts import local_copy, stored
+from tasks.progress import reporter
+from tasks.workbench import RunRef, workbench
+
+
+def full_precision(run: RunRef) -> Path:
+    """Local path of the full-precision file, converted at most once for each model and converter."""
+    bench = workbench()
+    recipe = reference_recipe(run.inputs, bench.settings.cache)
+
+    def make(out: Path) -> Artifact:
+        return convert_reference(
+            recipe, run.pinned(), out=out, cache=bench.settings.cache, on_progress=reporter("convert")
+        )
+
+    key = recipe.digest()
+    with bench.store.run_lock(f"reference {key}"):
+        return local_copy(stored(key, recipe, make, "reference-f32.gguf"))

@@ -1,0 +1,110 @@
+"""What every task needs: the store, the artifacts, the run it belongs to, and the rule "look up before doing"."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+from uuid import UUID
+
+from quantplay.envelope.hardware import measure_fingerprint
+from quantplay.plan import Plan
+from quantplay.plan_file import read_plan
+from quantplay.plays.pin import Paths, Pinned, locate, require_unchanged
+from quantplay.records import Digest, Fingerprint, Inputs, Record
+from quantplay.settings import Settings, settings
+from quantplay.store.artifacts import ArtifactStore
+from quantplay.store.registry import Store, open_store
+from tasks.progress import announce
+
+T = TypeVar("T", bound=Record)
+
+
+class RunRef(Record):
+    """What passes between tasks: which run, whose plan, which inputs. Small, and no secret in it."""
+
+    run: str  # id of the row in `runs`
+    plan_path: str
+    plan: Digest
+    inputs: Inputs
+
+    @property
+    def id(self) -> UUID:
+        return UUID(self.run)
+
+    def read(self) -> Plan:
+        return read_plan(Path(self.plan_path))
+
+    def paths(self) -> Paths:
+        return locate(self.read(), Path(self.plan_path).parent)
+
+    def pinned(self) -> Pinned:
+        """Inputs and paths, after a check that the small files are still the ones pinned."""
+        plan, paths = self.read(), self.paths()
+        require_unchanged(self.inputs, plan, paths)
+        return Pinned(inputs=self.inputs, paths=paths)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workbench:
+    """Opened once a process."""
+
+    settings: Settings
+    store: Store
+    artifacts: ArtifactStore
+    fingerprint: Fingerprint
+
+    @property
+    def threads(self) -> int:
+        return self.settings.threads
+
+    @property
+    def scratch(self) -> Path:
+        """Where files are made before they enter the artifact store."""
+        folder = self.settings.home / "scratch"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+@cache
+def workbench() -> Workbench:
+    here = settings()
+    store = open_store(here)
+    return Workbench(
+        settings=here, store=store, artifacts=store.artifacts, fingerprint=measure_fingerprint(here.threads)
+    )
+
+
+def once(
+    run: RunRef,
+    play: str,
+    key: Digest,
+    *,
+    find: Callable[[Digest], T | None],
+    make: Callable[[], T],
+    put: Callable[[Digest, T], None],
+) -> T:
+    """The record under `key`: found in the product database, or made and recorded, never made twice.
+
+    A second run of the same work waits for the first and then finds its result.
+    """
+    store = workbench().store
+    started = time.monotonic()
+    reused = True
+    record = find(key)
+    if record is None:
+        with store.run_lock(key, on_wait=lambda: announce(play, "waiting for another run that does the same work")):
+            record = find(key)
+            if record is None:
+                announce(play, "started")
+                record, reused = make(), False
+                put(key, record)
+    seconds = time.monotonic() - started
+    store.record_play(run.id, play=play, key=key, reused=reused, seconds=round(seconds, 3))
+    if not reused:
+        store.append_event("quantplay", "play.done", key, {"run": run.run, "play": play})
+    announce(play, "reused" if reused else "done")
+    return record
