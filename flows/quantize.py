@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from prefect import flow
+from prefect.runtime import flow_run
 from prefect.states import Completed, State
 
 from quantplay.records import Candidate, Decision
@@ -17,10 +20,15 @@ from tasks.runs import close_run, fail_run, open_run
 from tasks.workbench import RunRef, workbench
 
 
+def run_name() -> str:
+    """The plan file's name: what a person looks for in the list of runs."""
+    return Path(flow_run.parameters["plan"]).stem
+
+
 @flow(
     name="quantize",
     description="Take one language model from full precision to a locked, quantized hand-off package.",
-    flow_run_name="{plan}",
+    flow_run_name=run_name,
     persist_result=False,
 )
 def quantize(plan: str) -> State[str]:

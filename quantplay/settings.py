@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from quantplay.errors import InputError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -31,6 +33,20 @@ def usable_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def read_threads() -> int:
+    text = os.environ.get("QUANTPLAY_THREADS")
+    if not text:
+        return min(usable_cpus(), 8)
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) <= 1024:
+        raise InputError(
+            "QUANTPLAY_THREADS is not a number of threads",
+            value=text,
+            allowed="a whole number from 1 to 1024",
+            fix="unset it to use every core, at most 8",
+        )
+    return int(text)
+
+
 def read_settings() -> Settings:
     """Read the environment now. Tests use this; everything else uses `settings()`."""
     home = Path(os.environ.get("QUANTPLAY_HOME") or default_home()).expanduser().absolute()
@@ -39,7 +55,7 @@ def read_settings() -> Settings:
         cache=Path(os.environ.get("QUANTPLAY_CACHE") or home / "cache").expanduser().absolute(),
         database_url=os.environ.get("QUANTPLAY_DATABASE_URL") or None,
         artifacts_url=os.environ.get("QUANTPLAY_ARTIFACTS_URL") or (home / "artifacts").as_uri(),
-        threads=int(os.environ.get("QUANTPLAY_THREADS") or min(usable_cpus(), 8)),
+        threads=read_threads(),
         prefect_api_url=os.environ.get("PREFECT_API_URL") or None,
     )
 

@@ -30,5 +30,7 @@ def baseline(run: RunRef) -> Digest:
         )  # fmt: skip
 
     record = once(run, "baseline", key, find=bench.store.get_baseline, make=make, put=bench.store.put_baseline)
-    create_markdown_artifact(baseline_markdown(record, plan), key="baseline", description="Full precision, before anything")
+    create_markdown_artifact(
+        baseline_markdown(record, plan), key="baseline", description="Full precision, before anything"
+    )
     return key

@@ -55,7 +55,10 @@ def decide_gate(run: RunRef, baseline_key: Digest, artifact_key: Digest, evaluat
     key = keys.decision_key(plan, evaluation_key, attempt)
 
     def make() -> Decision:
-        return decide(plan.gate, baseline, evaluation, envelope=plan.envelope, artifact=artifact, attempt=attempt)
+        titles = {name: info.title for name, info in plan.evaluation.slices.items()}
+        return decide(
+            plan.gate, baseline, evaluation, envelope=plan.envelope, artifact=artifact, attempt=attempt, titles=titles
+        )
 
     decision = once(run, "gate", key, find=store.get_decision, make=make, put=store.put_decision)
     create_markdown_artifact(gate_markdown(decision, plan), key="gate", description=decision.reasons[0])

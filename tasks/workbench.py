@@ -11,6 +11,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from quantplay.envelope.hardware import measure_fingerprint
+from quantplay.errors import IntegrityError
 from quantplay.plan import Plan
 from quantplay.plan_file import read_plan
 from quantplay.plays.pin import Paths, Pinned, locate, require_unchanged
@@ -36,7 +37,16 @@ class RunRef(Record):
         return UUID(self.run)
 
     def read(self) -> Plan:
-        return read_plan(Path(self.plan_path))
+        """The plan. Raises IntegrityError when the file is no longer the one the run was opened with."""
+        plan = read_plan(Path(self.plan_path))
+        if plan.digest() != self.plan:
+            raise IntegrityError(
+                f"{self.plan_path} was edited while its run was under way",
+                value=plan.digest(),
+                allowed=self.plan,
+                fix="start a new run: a gate is frozen before any result exists",
+            )
+        return plan
 
     def paths(self) -> Paths:
         return locate(self.read(), Path(self.plan_path).parent)

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 
-from skills import SLICES, Example
+from skills import ASKED, SLICES, Example, question_about
 
 HERE = Path(__file__).parent
 DEV_ITEMS, GATE_ITEMS = 160, 600  # a slice
@@ -31,7 +31,7 @@ def evaluation_split(seed: int, name: str, items: int, taken: set[str]) -> list[
     for slice_name, generator in SLICES.items():
         rng, count, document = Random(f"{seed}/{slice_name}"), 0, 0
         while count < items:
-            examples = generator(rng)
+            examples = [example for example in generator(rng) if slice_name != "long_context" or is_asked(example)]
             prompts = {example.prompt for example in examples}
             if prompts & taken or len(prompts) < len(examples):
                 continue
@@ -50,6 +50,10 @@ def evaluation_split(seed: int, name: str, items: int, taken: set[str]) -> list[
                 count += 1
             document += 1
     return rows
+
+
+def is_asked(example: Example) -> bool:
+    return example.prompt.endswith(tuple(question_about(field) for field in ASKED))
 
 
 def conversations(seed: int, name: str, samples: int, taken: set[str]) -> list[Row]:
@@ -72,13 +76,25 @@ def conversations(seed: int, name: str, samples: int, taken: set[str]) -> list[R
 def wrong_domain(seed: int, samples: int) -> list[Row]:
     """Recipes: fluent, varied and of no use to a support desk."""
     rng = Random(seed)
-    verbs = "Chop Fold Whisk Simmer Roast Season Knead Glaze Drain Toast".split()
-    things = (
-        "the onions;two ripe tomatoes;a cup of flour;fresh basil;the pastry;cold butter;a pinch of salt;leeks".split(
-            ";"
-        )
-    )
-    hows = "until golden;over a low flame;for ten minutes;with a wooden spoon;before serving;in a heavy pan".split(";")
+    verbs = ["Chop", "Fold", "Whisk", "Simmer", "Roast", "Season", "Knead", "Glaze", "Drain", "Toast"]
+    things = [
+        "the onions",
+        "two ripe tomatoes",
+        "a cup of flour",
+        "fresh basil",
+        "the pastry",
+        "cold butter",
+        "a pinch of salt",
+        "leeks",
+    ]
+    hows = [
+        "until golden",
+        "over a low flame",
+        "for ten minutes",
+        "with a wooden spoon",
+        "before serving",
+        "in a heavy pan",
+    ]
     rows: list[Row] = []
     for index in range(samples):
         steps = [f"{rng.choice(verbs)} {rng.choice(things)} {rng.choice(hows)}." for _ in range(rng.randint(2, 14))]

@@ -11,14 +11,66 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-ITEMS = (
-    "lamp mug chair desk shelf clock vase rug plate bowl kettle towel pillow blanket basket mirror candle frame "
-    "stool jar tray brush fan heater"
-).split()
-COLOURS = "red blue green black white grey yellow brown".split()
-CITIES = "oslo paris rome madrid vienna berlin dublin lisbon athens prague warsaw london".split()
-DAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
-NAMES = "anna ben clara david emma felix grace henry iris jack karen leo maria nora oscar paula".split()
+ITEMS = [
+    "lamp",
+    "mug",
+    "chair",
+    "desk",
+    "shelf",
+    "clock",
+    "vase",
+    "rug",
+    "plate",
+    "bowl",
+    "kettle",
+    "towel",
+    "pillow",
+    "blanket",
+    "basket",
+    "mirror",
+    "candle",
+    "frame",
+    "stool",
+    "jar",
+    "tray",
+    "brush",
+    "fan",
+    "heater",
+]
+COLOURS = ["red", "blue", "green", "black", "white", "grey", "yellow", "brown"]
+CITIES = [
+    "oslo",
+    "paris",
+    "rome",
+    "madrid",
+    "vienna",
+    "berlin",
+    "dublin",
+    "lisbon",
+    "athens",
+    "prague",
+    "warsaw",
+    "london",
+]
+DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+NAMES = [
+    "anna",
+    "ben",
+    "clara",
+    "david",
+    "emma",
+    "felix",
+    "grace",
+    "henry",
+    "iris",
+    "jack",
+    "karen",
+    "leo",
+    "maria",
+    "nora",
+    "oscar",
+    "paula",
+]
 WORDS = ITEMS + COLOURS + CITIES + DAYS
 
 PROBLEMS = {
@@ -129,6 +181,9 @@ def page(rng: Random) -> tuple[str, dict[str, str]]:
 
 
 FIELDS = ("item", "colour", "customer", "agent", "from", "to", "ordered", "due", "price", "weight")
+ASKED = ("item", "colour")
+"""What the evaluation set asks for. The model trains on every field, but at this size it does not learn to tell two fields of
+one kind apart (two cities, two days): the skill was simplified to these until full precision is right often enough."""
 
 
 def question_about(field: str) -> str:

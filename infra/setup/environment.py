@@ -54,9 +54,13 @@ def noted() -> dict[str, str]:
 def cache_folder() -> Path:
     """Where the project keeps what can be made again; the converter looks for the same sources there."""
     sys.path.insert(0, str(ROOT))
+    from quantplay.errors import InputError
     from quantplay.settings import read_settings
 
-    return read_settings().cache
+    try:
+        return read_settings().cache
+    except InputError as error:
+        raise SetupError("; ".join(line.strip() for line in str(error).splitlines())) from None
 
 
 def pins() -> int:
@@ -73,20 +77,28 @@ def make_environment() -> None:
     VENV.mkdir(exist_ok=True)
     UNFINISHED.touch()
     if not PYTHON.exists() or not list(VENV.glob("lib/python*/site-packages/pip")):
-        run_logged(
-            [sys.executable, "-m", "venv", VENV],
-            what=f"Making a virtual environment with {sys.executable} (Debian packs that apart: apt-get install python3-venv)",
-            log=LOG,
-            progress=lambda line: None,
-        )
+        try:
+            run_logged(
+                [sys.executable, "-m", "venv", VENV],
+                what=f"Making a virtual environment with {sys.executable}",
+                log=LOG,
+                progress=lambda line: None,
+            )
+        except SetupError as error:
+            raise SetupError(f"{error} Debian packs the venv module apart: apt-get install python3-venv") from None
 
 
 def install(wheel: Path, *, again: bool) -> None:
     """Everything in the lock, then the project itself in place. `again`: the llama.cpp wheel there is of another make."""
-    total, seen = pins(), 0
+    total, seen, warned = pins(), 0, False
 
     def progress(line: str) -> str | None:
-        nonlocal seen
+        nonlocal seen, warned
+        if line.startswith("Collecting nvidia-") and not warned:
+            warned = True
+            say(
+                "      pip found a CUDA build of torch: several GB. To do without, see infra/setup/README.md on pip's indexes"
+            )
         if line.startswith(("Collecting ", "Requirement already satisfied: ")):
             seen += 1
             return f"collecting {min(seen, total)} of {total} packages"

@@ -22,18 +22,15 @@ OUTCOME_STYLES = {
 }  # fmt: skip
 
 
-def table_of(title: str, columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[RenderableType]]) -> Table:
+def table_of(title: str, columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[RenderableType]]) -> Group:
     """A table without vertical lines; `columns` are (heading, `left`, `right` or `text`): only `text` is wrapped."""
-    table = Table(
-        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
-    )  # fmt: skip
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading, kind in columns:
-        table.add_column(
-            heading, justify="right" if kind == "right" else "left", no_wrap=kind != "text", overflow="fold"
-        )
+        justify = "right" if kind == "right" else "left"
+        table.add_column(heading, justify=justify, no_wrap=kind != "text", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    return table
+    return Group(Text(title, style="bold"), table)  # a title of the table's own would be wrapped to its width
 
 
 def mib(size_bytes: float) -> str:
@@ -58,7 +55,7 @@ def verdict_text(verdict: str) -> Text:
 # --- the gate ------------------------------------------------------------------------------------------------------
 
 
-def gate_table(decision: Decision, width: int) -> Table:
+def gate_table(decision: Decision, width: int) -> Group:
     """One row a gated quantity. Drops are in points, positive is worse; losses in nats a token."""
     wide = width >= WIDE
     columns = [("slice", "text"), ("full", "right"), ("quant", "right"), ("drop", "right"), ("90 % interval", "right")]
@@ -87,7 +84,7 @@ def gate_row(row: SliceVerdict, *, wide: bool) -> list[RenderableType]:
     return [*cells, verdict_text(row.verdict)]
 
 
-def envelope_table(checks: Sequence[EnvelopeCheck]) -> Table:
+def envelope_table(checks: Sequence[EnvelopeCheck]) -> Group:
     columns = [("envelope", "text"), ("measured", "right"), ("limit", "right"), ("", "left"), ("met", "left")]
     return table_of("Promises of the envelope", columns, (
         [check.name, f"{check.measured:,.4g}", f"{check.limit:,.4g}", check.unit,
@@ -110,7 +107,7 @@ def decision_view(decision: Decision, width: int) -> Group:
 # --- other plays ---------------------------------------------------------------------------------------------------
 
 
-def baseline_table(baseline: Baseline) -> Table:
+def baseline_table(baseline: Baseline) -> Group:
     source, reference = baseline.source.scores(), baseline.reference.scores()
     counts: dict[str, int] = {}
     for item in baseline.source.items:
@@ -128,7 +125,7 @@ def baseline_table(baseline: Baseline) -> Table:
     ))  # fmt: skip
 
 
-def candidates_table(choice: EnvelopeChoice, width: int) -> Table:
+def candidates_table(choice: EnvelopeChoice, width: int) -> Group:
     columns = [
         ("rank", "right"),
         ("type", "left"),

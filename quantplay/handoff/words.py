@@ -44,8 +44,10 @@ def percent(share: float, digits: int = 1) -> str:
 
 
 def size(size_bytes: float) -> str:
-    """In MiB or GiB, powers of two."""
+    """In KiB, MiB or GiB, powers of two."""
     mib = size_bytes / (1 << 20)
+    if mib < 0.1:
+        return f"{number(size_bytes / 1024, 1)} KiB"
     return f"{number(mib / 1024, 2)} GiB" if mib >= 1024 else f"{number(mib, 1 if mib >= 10 else 2)} MiB"
 
 

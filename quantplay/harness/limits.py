@@ -24,7 +24,7 @@ def name_of(request: Instance) -> str:
 
 def require_fit(needs: Iterable[tuple[str, int, int]], context_tokens: int) -> None:
     """Raise InputError naming every (item, prompt tokens, further tokens) that does not fit `context_tokens`."""
-    faults = [
+    found = (
         Fault(
             where=name,
             what="the prompt and its answer do not fit the context",
@@ -33,11 +33,12 @@ def require_fit(needs: Iterable[tuple[str, int, int]], context_tokens: int) -> N
         )
         for name, prompt, further in needs
         if prompt + further > context_tokens
-    ]
+    )
+    faults = list(dict.fromkeys(found))  # the choices of one item may all be too long
     if faults:
         raise InputError(
             f"{len(faults)} items are too long for a context of {context_tokens} tokens",
-            faults=list(dict.fromkeys(faults)),
+            faults=faults,
             fix="raise `envelope.context_tokens` (within what the model was trained for), lower `decoding.max_tokens`, "
             "or shorten the items",
         )

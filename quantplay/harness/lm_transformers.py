@@ -38,7 +38,13 @@ class TransformersLM(Base):
 
 def open_transformers(folder: Path, *, dtype: str, batch: int, context_tokens: int) -> TransformersLM:
     """The model in `folder` on the CPU, `batch` prompts at a time, at most `context_tokens` of what it was trained for."""
+    from transformers import GenerationConfig
+
     model, tokenizer = load_model(folder, dtype=dtype), load_tokenizer(folder)
+    # A repetition penalty or the like in the model's own generation_config.json would hold in this runtime only.
+    kept = ("bos_token_id", "eos_token_id", "pad_token_id")
+    plain = {name: getattr(model.generation_config, name) for name in kept}
+    model.generation_config = GenerationConfig(**plain)
     lm = TransformersLM(model, backend="causal", tokenizer=tokenizer, batch_size=batch)
     lm._max_length = min(context_tokens, lm.max_length)
     return lm

@@ -30,6 +30,7 @@ __all__ = ["Runtime", "evaluate", "evaluate_job", "harness_digest"]
 
 Runtime = Literal["transformers", "llama.cpp"]
 Report = Callable[[int, int, str], None]
+OWN_TASKS = ("items", "choice-items")  # names of the tasks that tasks.item_tasks makes
 SOURCE_PRECISION = "float32"  # the source arm; CPU kernels of half precision differ too much between machines
 
 
@@ -56,6 +57,7 @@ def evaluate(
     from quantplay.harness.tasks import SCORE, ChoiceTask, item_tasks
 
     require_ids(items, gold_loss_ids)
+    require_names(extra_tasks)
     if not items and not extra_tasks:
         raise InputError("there is nothing to evaluate", allowed="at least one item or task file")
     shuffled = list(items)
@@ -81,6 +83,9 @@ def evaluate(
                     scores[sample["doc"]["id"]] = sample[SCORE], response
             wanted = [item for item in items if item.id in set(gold_loss_ids)]
             losses = gold_losses(lm, wanted)
+            extra = [
+                result for file in extra_tasks for result in file_results(file, theirs[file.name], samples[file.name])
+            ]
             progress.finish()
     results = [
         ItemResult(
@@ -93,10 +98,8 @@ def evaluate(
         )
         for item in items
     ]
-    for file in extra_tasks:
-        results += file_results(file, theirs[file.name], samples[file.name])
-    require_unique(results)
-    return tuple(results)
+    require_unique([*results, *extra])
+    return (*results, *extra)
 
 
 def run_tasks(lm: TemplateLM, tasks: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
@@ -196,6 +199,18 @@ def require_ids(items: Sequence[EvalItem], wanted: Collection[str]) -> None:
     unknown = sorted(set(wanted) - {item.id for item in items})
     if unknown:
         raise InputError("these ids are not in the item files", value=", ".join(unknown), allowed="ids of the items")
+
+
+def require_names(files: Sequence[TaskFile]) -> None:
+    names = Counter([*(file.name for file in files), *OWN_TASKS])
+    twice = [name for name, count in names.items() if count > 1]
+    if twice:
+        raise InputError(
+            "task names are used twice, or are taken by the item files",
+            value=", ".join(twice),
+            allowed=f"one file a name; not {' or '.join(OWN_TASKS)}",
+            fix="rename the task",
+        )
 
 
 def require_unique(results: Sequence[ItemResult]) -> None:

@@ -1,5 +1,6 @@
 """The same items through HFLM and through llama.cpp: same prompts, same answers, same scores, same losses."""
 
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -196,6 +197,15 @@ def test_the_job_in_a_child_gives_the_same(models, pilot: Path, items, both) -> 
     assert seen[-1] == (7, 7, "answers")
     with pytest.raises(InputError, match="not in the item files"):
         evaluate_job({**payload, "only_ids": ["nobody"]}, lambda *_: None)
+
+
+def test_the_models_own_decoding_habits_are_ignored(both, items, pilot_model: Path, tmp_path: Path) -> None:
+    for file in pilot_model.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    habits = {"do_sample": True, "temperature": 2.0, "repetition_penalty": 3.0, "max_new_tokens": 2, "eos_token_id": 2}
+    (tmp_path / "generation_config.json").write_text(json.dumps(habits))
+    again = run({"transformers": tmp_path}, "transformers", items[:8])
+    assert [result.response for result in again] == [result.response for result in both["transformers"][:8]]
 
 
 def test_models_that_are_none(tmp_path: Path, items, pilot_model: Path) -> None:

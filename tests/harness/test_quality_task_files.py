@@ -98,6 +98,13 @@ def test_an_id_in_two_files_is_refused(folder: Path, reference_gguf: Path) -> No
         run("llama.cpp", reference_gguf, folder / "own.yaml", folder / "again.yaml")
 
 
+@pytest.mark.parametrize("name", ["own", "items"])
+def test_a_task_name_twice_is_refused(folder: Path, reference_gguf: Path, name: str) -> None:
+    (folder / "again.yaml").write_text(TASK.replace("task: own", f"task: {name}"))
+    with pytest.raises(InputError, match="task names are used twice"):
+        run("llama.cpp", reference_gguf, folder / "own.yaml", folder / "again.yaml")
+
+
 @pytest.mark.parametrize(
     "template",
     [

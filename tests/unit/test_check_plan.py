@@ -231,3 +231,15 @@ def test_nothing_heavy_is_imported(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+PILOT = Path(__file__).parents[2] / "examples" / "pilot"
+
+
+@pytest.mark.parametrize("path", sorted(PILOT.glob("plan*.yaml")), ids=lambda path: path.stem)
+def test_the_pilot_plans_can_run_and_have_the_power_they_claim(path: Path) -> None:
+    report = check_plan(path)
+    assert report.faults == ()
+    assert report.power is not None
+    assert report.power.enough
+    assert report.seconds < 5

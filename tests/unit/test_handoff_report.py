@@ -183,7 +183,8 @@ def test_numbers_in_words() -> None:
         "2,431",
         "1.0e−09",
     ]
-    assert [size(value) for value in (1 << 20, 3 << 30, 25 << 20)] == ["1.00 MiB", "3.00 GiB", "25.0 MiB"]
+    sizes = {512: "0.5 KiB", 1 << 20: "1.00 MiB", 3 << 30: "3.00 GiB", 25 << 20: "25.0 MiB"}
+    assert {value: size(value) for value in sizes} == sizes
 
 
 def test_the_chosen_candidate_is_named(runs: dict[str, RunResults]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -10,6 +11,8 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 from factories import made_package, made_run
+from hypothesis import given
+from hypothesis import strategies as st
 
 from quantplay.handoff import (
     all_charts,
@@ -20,7 +23,7 @@ from quantplay.handoff import (
 )
 from quantplay.handoff.card import render_card
 from quantplay.handoff.contents import RunResults
-from quantplay.handoff.plots import nice_ticks, tolerance_bar, tolerance_scale, wilson
+from quantplay.handoff.plots import Z95, nice_ticks, tolerance_bar, tolerance_scale, wilson
 from quantplay.handoff.readme import render_readme
 from quantplay.handoff.templating import md
 
@@ -100,12 +103,14 @@ def test_a_bar_stays_inside_its_track(run: RunResults) -> None:
                     assert value is None or 0 <= float(value.rstrip("%")) <= 100
 
 
-def test_wilson_agrees_with_scipy() -> None:
-    from scipy.stats import binomtest
-
-    for right, count in ((0, 10), (3, 10), (599, 600), (600, 600)):
-        exact = binomtest(right, count).proportion_ci(0.95, method="wilson")
-        assert wilson(right / count, count) == pytest.approx((exact.low, exact.high), abs=1e-6)
+@given(count=st.integers(1, 5000), share=st.floats(0, 1))
+def test_wilson_bounds_are_where_the_score_test_just_rejects(count: int, share: float) -> None:
+    """By definition: |share - bound| = z sqrt(bound (1 - bound) / count), unless the bound is cut off at 0 or 1."""
+    for bound in wilson(share, count):
+        assert 0 <= bound <= 1
+        if 1e-9 < bound < 1 - 1e-9:
+            distance = Z95 * math.sqrt(bound * (1 - bound) / count)
+            assert abs(share - bound) == pytest.approx(distance, abs=1e-9)
 
 
 @pytest.mark.parametrize("high", [0.0031, 0.9, 1.0, 7.3, 12.0, 999.0])
