@@ -78,6 +78,22 @@ TYPES: dict[str, ServingType] = {
         format="gguf", bits_per_weight=2.3125, nominal_bits=2, group_size=16, block_size=256, ftype=20,
         needs_importance_matrix=True,
     ),
+    "IQ2_XXS": ServingType(
+        format="gguf", bits_per_weight=2.0625, nominal_bits=2, group_size=32, block_size=256, ftype=19,
+        needs_importance_matrix=True,
+    ),
+    "IQ1_M": ServingType(
+        format="gguf", bits_per_weight=1.75, nominal_bits=1, group_size=16, block_size=256, ftype=31,
+        needs_importance_matrix=True,
+    ),
+    "IQ1_S": ServingType(
+        format="gguf", bits_per_weight=1.5625, nominal_bits=1, group_size=32, block_size=256, ftype=24,
+        needs_importance_matrix=True,
+    ),
+    "TQ1_0": ServingType(
+        format="gguf", bits_per_weight=1.6875, nominal_bits=1, group_size=256, block_size=256, ftype=36,
+        note="ternary; for models trained for it",
+    ),
 }  # fmt: skip
 
 

@@ -34,6 +34,8 @@ def wanted() -> dict[str, str]:
     project = hashlib.sha256()
     for name in ("pyproject.toml", "quantplay/__init__.py"):
         project.update((ROOT / name).read_bytes())
+    for package in sorted(ROOT.glob("*/__init__.py")):  # an install in place knows the top-level packages of its day
+        project.update(package.parent.name.encode())
     return {
         "checkout": str(ROOT),  # the project is installed in place: a moved checkout needs a new environment
         "lock": hashlib.sha256(LOCK.read_bytes()).hexdigest(),

@@ -2,7 +2,8 @@
 
 `make lock` runs this in .venv. pip's own resolver makes the lock because pip installs from it: the two agree on extra
 indexes and local wheels without a word of configuration. torch is written without the build's local suffix, so that
-each machine takes the build its own pip finds.
+each machine takes the build its own pip finds. pip answers for the Python it runs on; what only another supported Python
+needs is asked for as well and written with its condition.
 """
 
 from __future__ import annotations
@@ -13,18 +14,23 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from commands import SetupError
 from environment import LOCK, ROOT, cache_folder
 from llama_wheel import key_of, made_of
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 HEADER = """\
 # Every package with its exact version, those that others bring along too. Written by `make lock`; don't edit.
 # Made from pyproject.toml (dependencies and the dev extra) by pip on Python {python}, {platform}, with a CPU build of torch.
 """
+PYTHONS = ("3.11.0", "3.12.0")  # the ends of what pyproject supports
+Package = Mapping[str, Any]  # one package's metadata table
 ACCELERATOR = re.compile(r"^(nvidia-(cublas|cuda|cudnn|cufft|cusparse|nccl)|triton$|cuda-toolkit)")
 
 
@@ -34,7 +40,7 @@ def requirements(project: Path) -> list[str]:
     return [*table["dependencies"], *table["optional-dependencies"]["dev"]]
 
 
-def resolve(wanted: Iterable[str]) -> list[Mapping[str, Any]]:
+def resolve(wanted: Iterable[str]) -> list[Package]:
     """pip's answer to installing `wanted` into an empty environment: one metadata table a package."""
     wheels = cache_folder() / "wheels" / key_of(made_of())
     with tempfile.TemporaryDirectory() as folder:
@@ -49,16 +55,49 @@ def resolve(wanted: Iterable[str]) -> list[Mapping[str, Any]]:
         return [package["metadata"] for package in json.loads(report.read_text(encoding="utf-8"))["install"]]
 
 
-def pin(metadata: Mapping[str, Any]) -> str:
+def missing(wanted: Iterable[str], packages: Collection[Package], python: str) -> dict[str, Requirement]:
+    """What `wanted` needs on another `python` and `packages` does not hold, by name."""
+    tables = {canonicalize_name(package["name"]): package for package in packages}
+    here = {**default_environment(), "python_full_version": python, "python_version": python.rpartition(".")[0]}
+    queue, seen, absent = [Requirement(line) for line in wanted], set[str](), dict[str, Requirement]()
+    while queue:
+        requirement = queue.pop()
+        if str(requirement) in seen:
+            continue
+        seen.add(str(requirement))
+        table = tables.get(canonicalize_name(requirement.name))
+        if table is None:
+            absent[canonicalize_name(requirement.name)] = requirement
+            continue
+        for line in table.get("requires_dist", ()):
+            needed = Requirement(line)
+            environments = [{**here, "extra": extra} for extra in ("", *requirement.extras)]
+            if needed.marker is None or any(needed.marker.evaluate(each) for each in environments):
+                queue.append(needed)
+    return absent
+
+
+def resolve_for_all(wanted: Collection[str]) -> dict[str, str]:
+    """Package -> pin, with a condition where only some supported Python needs the package."""
+    packages, conditions = resolve(wanted), dict[str, str]()
+    while absent := {name: need for python in PYTHONS for name, need in missing(wanted, packages, python).items()}:
+        for name, need in absent.items():
+            conditions[name] = "" if need.marker is None or "extra" in str(need.marker) else f"; {need.marker}"
+            need.marker = None
+        packages = resolve([*wanted, *conditions, *map(str, absent.values())])
+    pins = {canonicalize_name(package["name"]): pin(package) for package in packages}
+    return {name: line + conditions.get(name, "") for name, line in pins.items()}
+
+
+def pin(metadata: Package) -> str:
     """`name==version` with the name normalised and without a local version suffix."""
-    name = re.sub(r"[-_.]+", "-", metadata["name"]).lower()
-    return f"{name}=={metadata['version'].partition('+')[0]}"
+    return f"{canonicalize_name(metadata['name'])}=={metadata['version'].partition('+')[0]}"
 
 
 def main() -> int:
-    print("Asking pip what it would install; this takes a minute or two.", flush=True)
+    print("Asking pip what it would install; this takes some minutes.", flush=True)
     try:
-        lines = sorted(pin(metadata) for metadata in resolve(requirements(ROOT / "pyproject.toml")))
+        lines = sorted(resolve_for_all(requirements(ROOT / "pyproject.toml")).values())
     except SetupError as error:
         print(f"lock: {error}\nlock: requirements.lock is unchanged.", file=sys.stderr)
         return 3

@@ -17,12 +17,14 @@ BULK: dict[str, str] = {
     "Q5_1": "Q5_1", "Q5_0": "Q5_0", "Q4_K_M": "Q4_K", "Q4_K_S": "Q4_K", "IQ4_NL": "IQ4_NL", "IQ4_XS": "IQ4_XS",
     "Q4_1": "Q4_1", "Q4_0": "Q4_0", "Q3_K_L": "Q3_K", "Q3_K_M": "Q3_K", "Q3_K_S": "Q3_K", "IQ3_M": "IQ3_S",
     "IQ3_S": "IQ3_S", "IQ3_XXS": "IQ3_XXS", "Q2_K": "Q2_K", "Q2_K_S": "Q2_K", "IQ2_M": "IQ2_S", "IQ2_XS": "IQ2_XS",
+    "IQ2_XXS": "IQ2_XXS", "IQ1_M": "IQ1_M", "IQ1_S": "IQ1_S", "TQ1_0": "TQ1_0",
 }  # fmt: skip
 """Our type -> the ggml type of most of its tensors."""
 
 FULL_PRECISION = ("F32", "F16", "BF16")
 FALLBACKS: dict[str, str] = {
     "IQ2_XS": "IQ4_NL", "IQ2_S": "IQ4_NL", "IQ3_XXS": "IQ4_NL", "IQ3_S": "IQ4_NL", "IQ4_XS": "IQ4_NL",
+    "IQ1_S": "IQ4_NL", "IQ1_M": "IQ4_NL", "IQ2_XXS": "IQ4_NL", "TQ1_0": "Q4_0",
     "Q2_K": "Q4_0", "Q3_K": "Q4_0", "Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0",
 }  # fmt: skip
 """Types with blocks of 256 -> the type with blocks of 32 that takes over where a row is no multiple of 256."""
@@ -35,7 +37,8 @@ NEVER_QUANTIZED = (
 )  # fmt: skip
 """Parts of names that llama.cpp leaves alone on purpose: small, or fatal to quantize."""
 
-Q5_OUTPUT = ("IQ2_XS", "IQ2_M", "IQ3_XXS")
+LOWEST = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS")
+Q5_OUTPUT = (*LOWEST, "IQ2_M", "IQ3_XXS")
 
 
 def is_meant_to_be_quantized(name: str, shape: Shape) -> bool:
@@ -106,13 +109,15 @@ def output_type(kind: str, bulk: str, shape: Shape) -> str:
 
 
 def embedding_type(kind: str, bulk: str) -> str:
-    return {"IQ2_XS": "Q2_K", "IQ2_M": "IQ3_S", "IQ3_XXS": "IQ3_S"}.get(kind, bulk)
+    if kind in LOWEST:
+        return "Q2_K"
+    return {"IQ2_M": "IQ3_S", "IQ3_XXS": "IQ3_S", "TQ1_0": "Q4_K"}.get(kind, bulk)
 
 
 def value_type(kind: str, bulk: str, index: int, count: int, heads_per_group: int, importance: bool) -> str:
     """The value projection (or a fused projection that holds it): most sensitive, and small."""
     shared = heads_per_group >= 4
-    if kind == "IQ2_XS":
+    if kind in LOWEST:
         return "Q4_K" if shared else "Q2_K"
     if kind == "IQ2_M":
         return "Q4_K" if shared else "IQ3_S"
@@ -147,7 +152,7 @@ def down_type(kind: str, bulk: str, index: int, layers: int, importance: bool) -
     if kind == "IQ3_XXS" and not importance:
         return "Q4_K" if first_eighth else "Q3_K"
     if first_eighth and not (kind in ("IQ4_NL", "IQ4_XS") and importance):
-        raised = {"Q2_K_S": "Q4_K", "IQ3_M": "Q4_K", "Q4_K_S": "Q5_K", "IQ4_NL": "Q5_K", "IQ4_XS": "Q5_K", "IQ2_XS": "Q2_K",
+        raised = {**dict.fromkeys(LOWEST, "Q2_K"), "Q2_K_S": "Q4_K", "IQ3_M": "Q4_K", "Q4_K_S": "Q5_K", "IQ4_NL": "Q5_K", "IQ4_XS": "Q5_K",
                   "IQ2_M": "IQ3_S", **({"Q4_0": "Q4_1", "Q5_0": "Q5_1"} if importance else {})}  # fmt: skip
         return raised.get(kind, bulk)
     return bulk
@@ -162,6 +167,8 @@ def other_type(kind: str, bulk: str, name: str) -> str:
             "Q3_K_L": "Q5_K",
             "IQ3_M": "Q4_K",
             "IQ2_M": "IQ3_S",
+            "IQ1_M": "IQ2_XXS",
+            "IQ1_S": "IQ2_XXS",
         }
         return raised.get(kind, bulk)
     if kind == "IQ3_XXS" and ("attn_q.weight" in name or "attn_k.weight" in name):

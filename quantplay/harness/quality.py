@@ -227,11 +227,13 @@ def evaluate_job(payload: Mapping[str, Any], report: Report) -> dict[str, Any]:
     """`evaluate` for process.run.
 
     Payload: runtime, model, files (item files), tasks (task files), allow_code, decoding, batch, threads, order_seed,
-    context_tokens, gold_loss_ids, and only_ids to leave other items out. Returns {"items": [...], "precision": str}.
+    context_tokens, gold_loss_ids, and only_ids to run these items alone, without the task files. Returns {"items": [...], "precision": str}.
     """
     runtime, model = payload["runtime"], Path(payload["model"])
     items = read_item_files([Path(file) for file in payload["files"]])
+    tasks = payload.get("tasks", ())
     if payload.get("only_ids") is not None:
+        tasks = ()
         wanted = set(payload["only_ids"])
         require_ids(items, wanted)
         items = tuple(item for item in items if item.id in wanted)
@@ -239,7 +241,7 @@ def evaluate_job(payload: Mapping[str, Any], report: Report) -> dict[str, Any]:
         runtime=runtime,
         model=model,
         items=items,
-        extra_tasks=[read_task_file(Path(file), payload.get("allow_code", ())) for file in payload.get("tasks", ())],
+        extra_tasks=[read_task_file(Path(file), payload.get("allow_code", ())) for file in tasks],
         decoding=Decoding.model_validate(payload["decoding"]),
         batch=payload["batch"],
         threads=payload["threads"],

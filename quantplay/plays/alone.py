@@ -73,10 +73,9 @@ def measure_alone(
     items = [file for file in files if file.suffix not in (".yaml", ".yml")]
     tasks = [file for file in files if file.suffix in (".yaml", ".yml")]
     prompts = [item.prompt for item in evalset.read_item_files(items)] if items else []
-    for task in tasks:
-        evalset.read_task_file(task, allow_code)
-    named = {f"{number}/{file.name}": file for number, file in enumerate(files)}
-    pinned = evalset.manifest_of_files("evaluation", named, ", ".join(named))
+    determining = [*items, *(file for task in tasks for file in evalset.read_task_file(task, allow_code).files)]
+    named = {f"{number}/{file.name}": file for number, file in enumerate(determining)}
+    pinned = evalset.manifest_of_files("evaluation", named, ", ".join(str(file) for file in files))
     payload = {
         "runtime": chosen, "model": str(model), "files": [str(file) for file in items],
         "tasks": [str(task) for task in tasks], "allow_code": list(allow_code), "decoding": decoding.body(),

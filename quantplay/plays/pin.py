@@ -21,10 +21,15 @@ class Paths:
     dev: Path
     heldout: Path
     tasks: tuple[Path, ...]  # the team's own lm-eval task files
+    allow_code: tuple[str, ...]  # names of those that may run Python
 
     def evaluation_files(self) -> dict[str, Path]:
-        """Name inside the evaluation manifest -> file."""
-        return {"gate.jsonl": self.gate, "dev.jsonl": self.dev, **{f"tasks/{path.name}": path for path in self.tasks}}
+        """Name inside the evaluation manifest -> file: the items, and every file that determines a task file's task."""
+        found = {"gate.jsonl": self.gate, "dev.jsonl": self.dev}
+        for task in self.tasks:
+            for number, file in enumerate(evalset.read_task_file(task, self.allow_code).files):
+                found[f"tasks/{task.stem}/{number}-{file.name}"] = file
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +49,7 @@ def locate(plan: Plan, base: Path) -> Paths:
         dev=base / plan.evaluation.dev,
         heldout=base / plan.evaluation.heldout,
         tasks=tuple(base / task for task in plan.evaluation.tasks),
+        allow_code=plan.evaluation.allow_code,
     )
 
 

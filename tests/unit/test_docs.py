@@ -18,8 +18,10 @@ def documents() -> list[Path]:
     """Markdown that is, or is about to be, committed: not what tools and environments leave in the folder."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", "*.md"]
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    names = answer.stdout.split("\0") if answer.returncode == 0 else map(str, ROOT.glob("*.md"))
-    return sorted(ROOT / name for name in names if name and (ROOT / name).is_file())
+    if answer.returncode != 0:  # an unpacked archive: whatever is not hidden
+        names = [path.relative_to(ROOT) for path in ROOT.rglob("*.md")]
+        return sorted(ROOT / name for name in names if not any(part.startswith(".") for part in name.parts))
+    return sorted(ROOT / name for name in answer.stdout.split("\0") if name and (ROOT / name).is_file())
 
 
 def anchors(document: Path) -> set[str]:

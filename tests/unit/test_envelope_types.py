@@ -12,6 +12,7 @@ from quantplay.formats import FORMATS, TYPES, types_of
 # Scales a block of 256 holds: ggml-common.h, block_q6_K and its neighbours.
 SCALES_OF_256 = {
     "Q6_K": 16, "Q5_K": 8, "Q4_K": 8, "Q3_K": 16, "Q2_K": 16, "IQ4_XS": 8, "IQ3_S": 8, "IQ3_XXS": 8, "IQ2_S": 16, "IQ2_XS": 16,
+    "IQ2_XXS": 8, "IQ1_M": 16, "IQ1_S": 8, "TQ1_0": 1,
 }  # fmt: skip
 
 

@@ -138,6 +138,23 @@ def test_the_lock_is_made_from_all_that_pyproject_asks_for() -> None:
     assert any(line.startswith("pytest") for line in wanted)
 
 
+def test_what_only_an_older_python_needs_is_found() -> None:
+    packages = [
+        {"name": "A_a", "version": "1", "requires_dist": ["c; extra == 'more'", "d; python_full_version < '3.11.3'"]},
+        {"name": "b", "version": "1", "requires_dist": ["a-a[more]", "e; python_version < '3'"]},
+    ]
+    assert set(lock.missing(["b"], packages, "3.11.0")) == {"c", "d"}
+    assert set(lock.missing(["b"], packages, "3.12.0")) == {"c"}
+    assert set(lock.missing(["a-a"], packages, "3.12.0")) == set()
+
+
+def test_it_is_written_with_its_condition(monkeypatch: pytest.MonkeyPatch) -> None:
+    a = {"name": "a", "version": "1.0+cpu", "requires_dist": ["d>=2; python_full_version < '3.11.3'"]}
+    d = {"name": "d", "version": "2.1", "requires_dist": []}
+    monkeypatch.setattr(lock, "resolve", lambda wanted: [a, d] if "d>=2" in wanted else [a])
+    assert lock.resolve_for_all(["a"]) == {"a": "a==1.0", "d": 'd==2.1; python_full_version < "3.11.3"'}
+
+
 # --- the scripts as make starts them
 
 
@@ -227,10 +244,13 @@ def test_the_second_set_up_does_nothing(ran: list[str], capsys: pytest.CaptureFi
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "pyproject.toml", "quantplay/__init__.py"])
+@pytest.mark.parametrize(
+    "name", ["requirements.lock", "pyproject.toml", "quantplay/__init__.py", "newpackage/__init__.py"]
+)
 def test_a_change_is_installed_over_what_is_there(name: str, ran: list[str], checkout: Path) -> None:
     environment.set_up()
     ran.clear()
+    (checkout / name).parent.mkdir(exist_ok=True)
     with (checkout / name).open("a", encoding="utf-8") as file:
         file.write("# changed\n")
     environment.set_up()
