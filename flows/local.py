@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from flows.services import ensure_server, prefect_environment, stop_server
 from quantplay.settings import settings
@@ -35,7 +36,7 @@ def run_plan(plan_path: Path, say: Callable[[str], None], listener: object | Non
         state = quantize(str(plan_path.absolute()), return_state=True)
     finally:
         stop_listening()
-    run_id = state.result()
+    run_id = cast("str", state.result())  # raises the run's own error where it failed
     flow_run = state.state_details.flow_run_id
     return LocalRun(run=run_id, page=f"{server.page}/runs/flow-run/{flow_run}")
 

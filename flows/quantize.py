@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from prefect import flow
+from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import Completed, State
+from prefect.states import Completed
 
 from quantplay.records import Candidate, Decision
 from tasks.baseline import baseline
@@ -49,13 +50,13 @@ def quantize(plan: str) -> State[str]:
 
 def play(run: RunRef) -> tuple[str, Trail, str | None]:
     """Plays 1 to 4, then lock. Returns the outcome's name, what was produced, and the key of the package if there is one."""
-    trail = Trail(baseline=baseline(run), envelope=envelope(run))
-    assert trail.baseline is not None
+    baseline_key = baseline(run)
+    trail = Trail(baseline=baseline_key, envelope=envelope(run))
     outcome = "envelope_missed"
     for candidate in candidates(run, trail):
         artifact = ptq(run, candidate)
-        evaluation = evaluate(run, trail.baseline, artifact)
-        decision = decide_gate(run, trail.baseline, artifact, evaluation)
+        evaluation = evaluate(run, baseline_key, artifact)
+        decision = decide_gate(run, baseline_key, artifact, evaluation)
         trail = trail.judged(artifact, evaluation, decision)
         outcome = outcome_of(run, decision)
         if outcome != "envelope_missed":
