@@ -50,7 +50,7 @@ def decide_gate(run: RunRef, baseline_key: Digest, artifact_key: Digest, evaluat
     assert evaluation is not None
     assert artifact is not None
     attempt = store.next_attempt(
-        plan.gate_digest(), run.inputs.model.content, run.inputs.evaluation.content, evaluation_key
+        run.plan, plan.gate_digest(), run.inputs.model.content, run.inputs.evaluation.content, evaluation_key
     )
     key = keys.decision_key(plan, evaluation_key, attempt)
 

@@ -242,11 +242,14 @@ class Store:
         with self._begin() as connection:
             return runs.find(connection, limit=limit)
 
-    def next_attempt(self, gate_digest: str, model: str, evaluation_content: str, evaluation_key: str) -> int:
-        """Number of this look at the gate split, from 1; the same evaluation keeps its number."""
+    def next_attempt(
+        self, plan_digest: str, gate_digest: str, model: str, evaluation_content: str, evaluation_key: str
+    ) -> int:
+        """Number of the plan's look at the gate split, from 1; the same evaluation keeps its number."""
         with self._begin() as connection:
             return runs.next_attempt(
                 connection,
+                plan=plan_digest,
                 gate=gate_digest,
                 model=model,
                 evaluation_content=evaluation_content,
@@ -254,7 +257,7 @@ class Store:
             )
 
     def attempts_of(self, model: str, evaluation_content: str) -> tuple[Attempt, ...]:
-        """Every look at this gate split with this model, under whatever gate: a loosened gate shows here."""
+        """Every look at this gate split with this model, under whatever plan: a loosened gate shows here."""
         with self._begin() as connection:
             return runs.attempts_of(connection, model=model, evaluation_content=evaluation_content)
 

@@ -50,6 +50,7 @@ class Run:
 class Attempt:
     """One look at the gate split."""
 
+    plan: str  # digest of the plan that looked
     gate: str  # digest of the gate applied
     attempt: int
     evaluation: str  # key of the evaluation judged
@@ -118,28 +119,35 @@ def _plays(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, list[RunPl
     return found
 
 
-def next_attempt(connection: Connection, *, gate: str, model: str, evaluation_content: str, evaluation: str) -> int:
-    """Number of this look at the gate split, from 1; the same evaluation keeps its number."""
+def next_attempt(
+    connection: Connection, *, plan: str, gate: str, model: str, evaluation_content: str, evaluation: str
+) -> int:
+    """Number of the plan's look at the gate split, from 1; the same evaluation keeps its number."""
     table = tables.attempts
     connection.execute(
-        sa.select(sa.func.pg_advisory_xact_lock(lock_key(f"attempt {gate} {model} {evaluation_content}")))
+        sa.select(sa.func.pg_advisory_xact_lock(lock_key(f"attempt {plan} {model} {evaluation_content}")))
     )
-    same = (table.c.gate == gate) & (table.c.model == model) & (table.c.evaluation_content == evaluation_content)
+    same = (table.c.plan == plan) & (table.c.model == model) & (table.c.evaluation_content == evaluation_content)
     known = connection.scalar(sa.select(table.c.attempt).where(same, table.c.evaluation == evaluation))
     if known is not None:
         return known
     number = (connection.scalar(sa.select(sa.func.max(table.c.attempt)).where(same)) or 0) + 1
     connection.execute(
         sa.insert(table).values(
-            gate=gate, model=model, evaluation_content=evaluation_content, attempt=number, evaluation=evaluation
+            plan=plan,
+            gate=gate,
+            model=model,
+            evaluation_content=evaluation_content,
+            attempt=number,
+            evaluation=evaluation,
         )
     )
     return number
 
 
 def attempts_of(connection: Connection, *, model: str, evaluation_content: str) -> tuple[Attempt, ...]:
-    """Every look at this gate split with this model, under whatever gate, oldest first."""
+    """Every look at this gate split with this model, under whatever plan and gate, oldest first."""
     table = tables.attempts
-    query = sa.select(table.c.gate, table.c.attempt, table.c.evaluation, table.c.at)
+    query = sa.select(table.c.plan, table.c.gate, table.c.attempt, table.c.evaluation, table.c.at)
     query = query.where(table.c.model == model, table.c.evaluation_content == evaluation_content)
-    return tuple(Attempt(**row._mapping) for row in connection.execute(query.order_by(table.c.at, table.c.gate)))
+    return tuple(Attempt(**row._mapping) for row in connection.execute(query.order_by(table.c.at, table.c.plan)))

@@ -170,13 +170,14 @@ run_plays = Table(
 attempts = Table(
     "attempts",
     metadata,
-    Column("gate", sa.Text, primary_key=True),
+    Column("plan", sa.Text, primary_key=True),
+    Column("gate", sa.Text, nullable=False),
     Column("model", sa.Text, primary_key=True),
     Column("evaluation_content", sa.Text, primary_key=True),
     Column("attempt", sa.Integer, primary_key=True),
     Column("evaluation", sa.Text, nullable=False),
     Column("at", TIMESTAMP(timezone=True), nullable=False, server_default=NOW),
-    sa.UniqueConstraint("gate", "model", "evaluation_content", "evaluation", name="attempts_once"),
+    sa.UniqueConstraint("plan", "model", "evaluation_content", "evaluation", name="attempts_once"),
 )
 
 events = Table(

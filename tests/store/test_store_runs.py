@@ -70,22 +70,24 @@ def test_a_run_needs_its_plan_first(store: Store) -> None:
 
 def test_looks_at_the_gate_are_counted(store: Store) -> None:
     gate, model, content = "gate", "model", "evaluation set"
-    assert store.next_attempt(gate, model, content, "e1") == 1
-    assert store.next_attempt(gate, model, content, "e2") == 2
-    assert store.next_attempt(gate, model, content, "e1") == 1
-    assert store.next_attempt(gate, "other model", content, "e1") == 1
-    assert store.next_attempt("looser gate", model, content, "e1") == 1
+    assert store.next_attempt("plan", gate, model, content, "e1") == 1
+    assert store.next_attempt("plan", gate, model, content, "e2") == 2
+    assert store.next_attempt("plan", gate, model, content, "e1") == 1
+    assert store.next_attempt("plan", gate, "other model", content, "e1") == 1
+    assert store.next_attempt("new plan", "looser gate", model, content, "e1") == 1
+    assert store.next_attempt("third plan", gate, model, content, "e3") == 1
     looks = store.attempts_of(model, content)
     assert [(look.gate, look.attempt, look.evaluation) for look in looks] == [
         ("gate", 1, "e1"),
         ("gate", 2, "e2"),
         ("looser gate", 1, "e1"),
+        ("gate", 1, "e3"),
     ]
 
 
 def test_simultaneous_looks_get_different_numbers(store: Store) -> None:
     with ThreadPoolExecutor(8) as pool:
-        numbers = list(pool.map(lambda number: store.next_attempt("g", "m", "c", f"e{number % 10}"), range(30)))
+        numbers = list(pool.map(lambda number: store.next_attempt("p", "g", "m", "c", f"e{number % 10}"), range(30)))
     assert sorted(set(numbers)) == list(range(1, 11))
     assert all(numbers[index] == numbers[index % 10] for index in range(30))
 

@@ -71,14 +71,15 @@ CREATE TABLE quantplay.run_plays (
 );
 
 CREATE TABLE quantplay.attempts (
+    plan text NOT NULL,
     gate text NOT NULL,
     model text NOT NULL,
     evaluation_content text NOT NULL,
     attempt integer NOT NULL,
     evaluation text NOT NULL,
     at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    PRIMARY KEY (gate, model, evaluation_content, attempt),
-    CONSTRAINT attempts_once UNIQUE (gate, model, evaluation_content, evaluation)
+    PRIMARY KEY (plan, model, evaluation_content, attempt),
+    CONSTRAINT attempts_once UNIQUE (plan, model, evaluation_content, evaluation)
 );
 
 CREATE TABLE quantplay.pins (
