@@ -14,7 +14,7 @@ import yaml
 
 from quantplay.settings import settings
 
-PILOT = Path(__file__).parents[2] / "examples" / "pilot"
+PILOT = Path(__file__).parents[1] / "examples" / "pilot"
 ITEMS = 20  # a slice: enough to go through every step, far too few to tell anything
 
 
