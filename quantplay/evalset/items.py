@@ -25,6 +25,10 @@ class EvalItem:
     scorer: str  # one of SCORER_NAMES
     choices: tuple[str, ...] = ()  # of a `choice` item; the answer is one of them
 
+    def following(self, text: str) -> str:
+        """`text` as it follows the prompt: after one space, unless one of the two brings white space of its own."""
+        return text if self.prompt[-1:].isspace() or text[:1].isspace() else f" {text}"
+
 
 def read_items(path: Path) -> tuple[EvalItem, ...]:
     """The items of one JSONL file, in order. Raises InputError with every fault of the file."""

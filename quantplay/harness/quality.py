@@ -145,7 +145,7 @@ def gold_losses(lm: TemplateLM, items: Sequence[EvalItem]) -> dict[str, float]:
     """
     requests = []
     for item in items:
-        prompt, whole = lm.tok_encode(item.prompt), lm.tok_encode(item.prompt + item.answer)
+        prompt, whole = lm.tok_encode(item.prompt), lm.tok_encode(item.prompt + item.following(item.answer))
         shared = next((i for i, (a, b) in enumerate(zip(prompt, whole, strict=False)) if a != b), len(prompt))
         prompt, answer = whole[:shared] or [lm.prefix_token_id], whole[shared:]
         requests.append((None, prompt, answer))

@@ -117,9 +117,10 @@ class ChoiceTask(ItemTask):
     KIND = OUTPUT_TYPE = "multiple_choice"
 
     def construct_requests(self, doc: dict[str, Any], ctx: str, **kwargs: Any) -> list[Instance]:
+        item = self.item_of(doc)
         return [
-            Instance("loglikelihood", doc, (ctx, choice), index, metadata=kwargs["metadata"])
-            for index, choice in enumerate(doc["choices"])
+            Instance("loglikelihood", doc, (ctx, item.following(choice)), index, metadata=kwargs["metadata"])
+            for index, choice in enumerate(item.choices)
         ]
 
     def answer(self, doc: dict[str, Any], results: Sequence[Any]) -> str:

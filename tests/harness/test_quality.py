@@ -83,7 +83,7 @@ def test_gold_loss_is_the_mean_cross_entropy_of_the_answer(both, items, pilot_mo
     model, tokenizer = load_model(pilot_model), load_tokenizer(pilot_model)
     for item, result in list(zip(items, both["transformers"], strict=True))[:24:3]:
         prompt = len(tokenizer(item.prompt)["input_ids"])
-        whole = torch.tensor([tokenizer(item.prompt + item.answer)["input_ids"]])
+        whole = torch.tensor([tokenizer(item.prompt + item.following(item.answer))["input_ids"]])
         with torch.no_grad():
             logits = model(whole).logits[0, prompt - 1 : -1]
         expected = torch.nn.functional.cross_entropy(logits, whole[0, prompt:]).item()

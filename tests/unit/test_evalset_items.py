@@ -156,3 +156,12 @@ def test_what_is_written_is_what_is_read(tmp_path: Path, pairs: list[tuple[str, 
         for n, (prompt, answer) in enumerate(pairs)
     ]
     assert [(item.prompt, item.answer) for item in read_items(write(tmp_path, *rows))] == pairs
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text", "following"),
+    [("total?", "12", " 12"), ("total? ", "12", "12"), ("total?\n", "12", "12"), ("total?", " 12", " 12")],
+)
+def test_a_text_follows_the_prompt_after_one_space(prompt: str, text: str, following: str) -> None:
+    item = EvalItem(id="a", slice="s", document="a", prompt=prompt, answer="12", scorer="exact")
+    assert item.following(text) == following
