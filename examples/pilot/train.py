@@ -241,12 +241,12 @@ def draw_curve(folder: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=HERE)
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=1900)
     parser.add_argument("--rows", type=int, default=24, help="packed rows of 256 tokens a step")
     parser.add_argument("--peak", type=float, default=2e-3, help="highest learning rate")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--every", type=int, default=200, help="steps between dev scores")
+    parser.add_argument("--every", type=int, default=150, help="steps between dev scores")
     parser.add_argument(
         "--bf16", action="store_true", help="bfloat16 autocast, about twice as fast where the CPU has it"
     )
