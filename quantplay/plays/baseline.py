@@ -12,7 +12,7 @@ from typing import Any
 from quantplay import evalset, process
 from quantplay.digest import digest_of_file
 from quantplay.plan import Plan
-from quantplay.plays.arms import EVALUATION_BATCH, evaluate_arm
+from quantplay.plays.arms import EVALUATION_BATCH, evaluate_arm, quality_threads
 from quantplay.plays.pin import Pinned
 from quantplay.process import Report
 from quantplay.records import ArmRun, Baseline, Digest, Fingerprint, NoiseFloor, Performance
@@ -34,16 +34,17 @@ def measure_baseline(
     hardest, the noise floor, and speed and memory.
     """
     items = evalset.read_items(pinned.paths.gate)
-    ranking = rank_hardest(plan, pinned, reference, threads, on_progress)
+    answering = quality_threads(pinned, threads)
+    ranking = rank_hardest(plan, pinned, reference, answering, on_progress)
     hardest = [id_ for id_, _ in ranking["ranking"][: max(1, round(len(items) * plan.gate.hardest.share))]]
     source = evaluate_arm(
         "source", plan, pinned, harness=harness, model=pinned.paths.model, model_digest=pinned.inputs.model.content,
-        runtime="transformers", threads=threads, on_progress=on_progress,
+        runtime="transformers", threads=answering, on_progress=on_progress,
     )  # fmt: skip
-    floor = measure_noise_floor(plan, pinned, items, source, threads, on_progress)
+    floor = measure_noise_floor(plan, pinned, items, source, answering, on_progress)
     converted = evaluate_arm(
         "reference", plan, pinned, harness=harness, model=reference, model_digest=digest_of_file(reference),
-        runtime="llama.cpp", threads=threads, gold_loss_ids=hardest, on_progress=on_progress,
+        runtime="llama.cpp", threads=answering, gold_loss_ids=hardest, on_progress=on_progress,
     )  # fmt: skip
     return Baseline(
         model=pinned.inputs.model.content,

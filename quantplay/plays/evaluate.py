@@ -7,7 +7,7 @@ from pathlib import Path
 from quantplay import process
 from quantplay.errors import IntegrityError
 from quantplay.plan import Plan
-from quantplay.plays.arms import evaluate_arm
+from quantplay.plays.arms import evaluate_arm, quality_threads
 from quantplay.plays.baseline import measure_speed
 from quantplay.plays.pin import Pinned
 from quantplay.process import Report
@@ -36,9 +36,10 @@ def evaluate_candidate(
             allowed=baseline.harness,
             fix="measure the baseline again with this harness; numbers of two harnesses can't be compared",
         )
+    answering = quality_threads(pinned, threads)
     arm = evaluate_arm(
         "candidate", plan, pinned, harness=harness, model=candidate, model_digest=artifact.sha256,
-        runtime="llama.cpp", threads=threads, gold_loss_ids=baseline.hardest, on_progress=on_progress,
+        runtime="llama.cpp", threads=answering, gold_loss_ids=baseline.hardest, on_progress=on_progress,
     )  # fmt: skip
     speed = measure_speed(plan, pinned, {"reference": reference, "candidate": candidate}, threads, on_progress)
     hardest = set(baseline.hardest)
@@ -48,7 +49,7 @@ def evaluate_candidate(
         harness=harness,
         fingerprint=fingerprint,
         candidate=arm.model_copy(update={"precision": artifact.type}),
-        divergence=measure_divergence(plan, pinned, reference, candidate, threads, on_progress),
+        divergence=measure_divergence(plan, pinned, reference, candidate, answering, on_progress),
         performance=speed["candidate"],
         reference_performance=speed["reference"],
         hardest_loss_reference=gold_losses(baseline.reference.items, hardest),
