@@ -35,9 +35,16 @@ class ModelSource(Part):
 class Calibration(Part):
     """In-domain texts that steer the quantizer."""
 
+    later = frozenset({"traffic"})
+
     file: str = Field(min_length=1, description="JSONL with `id` and `text`, relative to the plan.")
     samples: int = Field(default=256, ge=1, le=100_000, description="How many samples to use, from the top.")
     tokens: int = Field(default=512, ge=16, le=1_048_576, description="Longest sample, in tokens; the rest is cut off.")
+    traffic: str | None = Field(
+        default=None,
+        min_length=1,
+        description="JSONL with `id` and `text`: a recent sample of what the model is asked, to check the domain against.",
+    )
 
 
 class SliceInfo(Part):
@@ -50,6 +57,8 @@ class SliceInfo(Part):
 class EvaluationSet(Part):
     """The team's own tasks, frozen: `gate` decides, `dev` may be looked at as often as needed."""
 
+    later = frozenset({"baseline_days"})
+
     gate: str = Field(min_length=1, description="JSONL of the gate split, relative to the plan.")
     dev: str = Field(min_length=1, description="JSONL of the dev split, relative to the plan.")
     heldout: str = Field(min_length=1, description="JSONL with `id` and `text` for perplexity and divergence.")
@@ -58,6 +67,9 @@ class EvaluationSet(Part):
         default=(), description="Names of task files that may run Python code (`!function`). Empty: none may."
     )
     slices: dict[str, SliceInfo] = Field(min_length=1, description="Every slice the files contain.")
+    baseline_days: int | None = Field(
+        default=None, ge=1, le=3650, description="A baseline is measured again after this many days; empty: 90."
+    )
 
 
 class Decoding(Part):
@@ -70,8 +82,16 @@ class Decoding(Part):
 class Envelope(Part):
     """Where the model will run and what it must achieve there."""
 
+    later = frozenset({"target_chip"})
+
     runtime: Literal["llama.cpp"] = Field(default="llama.cpp", description="The serving runtime.")
     device: Literal["cpu"] = Field(default="cpu", description="What it runs on.")
+    target_chip: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Chip it will be served on, as `quantplay doctor` prints it (* and ? stand for anything), or "
+        "`this machine`. Another chip than the one measured on is flagged.",
+    )
     bottleneck: Literal["memory", "latency", "throughput", "cost"] = Field(
         default="memory", description="What is to be won; play 4 checks that this very win materialised."
     )
@@ -133,11 +153,25 @@ class Owners(Part):
     on_call: str | None = None
 
 
-class Deviation(Part):
-    """A recorded reason for not doing what the standards say."""
+WAIVABLE: dict[str, str] = {
+    "calibration.count": "fewer calibration samples than 128, or more than 512",
+    "calibration.duplicates": "samples that occur more than once",
+    "calibration.near_duplicates": "samples that differ in a few words only",
+    "calibration.giant_documents": "documents far longer than what is read of them",
+    "calibration.length_variety": "samples that are all about equally long",
+    "calibration.topic_variety": "samples that are all about the same thing",
+    "calibration.overlap": "samples that contain what the evaluation set asks",
+    "calibration.domain": "samples unlike the sample of traffic",
+    "envelope.target_chip": "measured on another chip than the one it will be served on",
+}
+"""Defects a plan may accept with a recorded reason: name of the rule -> what it accepts."""
 
-    rule: str = Field(min_length=1)
-    reason: str = Field(min_length=8)
+
+class Deviation(Part):
+    """A recorded reason for accepting a defect."""
+
+    rule: str = Field(min_length=1, description="Name of the rule that is waived.")
+    reason: str = Field(min_length=8, description="Why; shown in gate table, report and package.")
 
 
 class Plan(Part):

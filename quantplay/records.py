@@ -5,9 +5,9 @@ Units are in the names: `_bytes`, `_ms`, `_points` (percentage points), `_nats`.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from quantplay.digest import digest_of, digest_of_entries
 
@@ -16,13 +16,24 @@ Arm = Literal["source", "reference", "candidate"]
 """source: full precision as the team runs it (transformers); reference: full precision in the serving runtime."""
 Verdict = Literal["pass", "close", "broken", "inconclusive"]
 Split = Literal["dev", "gate"]
-InputKind = Literal["model", "calibration", "evaluation", "heldout"]
+InputKind = Literal["model", "calibration", "evaluation", "heldout", "traffic"]
+Role = Literal["ml_engineer", "product_owner", "engineering_manager", "on_call"]
 
 
 class Record(BaseModel):
     """Base of all records: frozen, no unknown fields, finite numbers only."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    later: ClassVar[frozenset[str]] = frozenset()
+    """Fields younger than the record: left out of the JSON while empty, so that digests of older records stay true."""
+
+    @model_serializer(mode="wrap")
+    def _without_empty_later_fields(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        body = handler(self)
+        for name in self.later:
+            if not body.get(name):
+                body.pop(name, None)
+        return body
 
     def body(self) -> dict[str, Any]:
         """JSON-safe dictionary; `type(self).model_validate(body)` gives the record back."""
@@ -63,10 +74,13 @@ class Manifest(Record):
 class Inputs(Record):
     """All that a run reads, pinned before any result exists."""
 
+    later = frozenset({"traffic"})
+
     model: Manifest
     calibration: Manifest
     evaluation: Manifest
     heldout: Manifest
+    traffic: Manifest | None = None  # sample of traffic the calibration set is compared with
 
 
 # --- where a measurement was made ----------------------------------------------------------------------------------
@@ -322,8 +336,36 @@ class Alarm(Record):
     text: str
 
 
+class GateChange(Record):
+    """A gate laxer than one that has already looked at the same model and evaluation set: gate erosion."""
+
+    field: str  # dotted path in the gate
+    before: str  # in words; "not gated" where a slice was left out
+    now: str
+    plan: Digest  # the earlier plan
+    looked_at: str  # when that plan looked, ISO 8601
+
+
+class Waiver(Record):
+    """A defect that the plan accepts, with its reason."""
+
+    rule: str
+    reason: str
+    what: str  # the defect it waives, in a sentence
+
+
+class TargetCheck(Record):
+    """The chip the plan will serve on against the one measured on."""
+
+    target: str | None  # as the plan names it; None where it does not
+    measured: str
+    same: bool
+
+
 class Decision(Record):
     """Play 4: the verdict of the frozen gate."""
+
+    later = frozenset({"gate_changes", "target", "waivers"})
 
     verdict: Verdict
     envelope_met: bool
@@ -338,6 +380,59 @@ class Decision(Record):
     attempt: int
     attempts: int
     alpha: float  # level of this attempt
+    gate_changes: tuple[GateChange, ...] = ()  # where this gate is laxer than an earlier look's
+    target: TargetCheck | None = None
+    waivers: tuple[Waiver, ...] = ()
+
+
+class SignOff(Record):
+    """A person's signature under a decision (stage gate) or a package (stage lock)."""
+
+    run: str
+    stage: Literal["gate", "lock"]
+    role: Role
+    verdict: Literal["approve", "reject", "rework"]
+    person: str  # as the owners file names them
+    comment: str
+    gate: Digest
+    decision: Digest  # of the Decision record
+    manifest: Digest | None = None  # of the package's manifest.json, at stage lock
+    nonce: str  # random, used once
+    issued_at: str  # ISO 8601, UTC
+    expires_at: str
+    recorded_at: str
+    text: str  # what was signed, byte for byte
+    signature: str  # armored SSH signature
+    key: str  # fingerprint of the public key, SHA256:...
+    owners: Digest  # of the owners file it was checked against
+
+
+# --- calibration ---------------------------------------------------------------------------------------------------
+
+
+class CalibrationFinding(Record):
+    """One defect of a calibration set."""
+
+    rule: str  # calibration.duplicates ...: what a plan's deviation names to waive it
+    what: str  # a sentence
+    value: str
+    allowed: str
+    samples: tuple[str, ...] = ()  # ids concerned, the first ten
+    waiver: str | None = None  # the plan's reason for accepting it
+
+
+class CalibrationCheck(Record):
+    """What a calibration set is like, and what is wrong with it."""
+
+    calibration: Digest
+    samples: int
+    findings: tuple[CalibrationFinding, ...]
+    figures: dict[str, float]  # name with unit -> value: samples, tokens_p50, near_duplicate_share ...
+
+    @property
+    def open(self) -> tuple[CalibrationFinding, ...]:
+        """Findings that no waiver covers."""
+        return tuple(finding for finding in self.findings if finding.waiver is None)
 
 
 class PackageRef(Record):

@@ -19,6 +19,7 @@ class Settings:
     database_url: str | None  # QUANTPLAY_DATABASE_URL: PostgreSQL >= 14; None starts the embedded one
     artifacts_url: str  # QUANTPLAY_ARTIFACTS_URL: any fsspec URL
     threads: int  # QUANTPLAY_THREADS: threads of heavy work; recorded, because bytes and speed depend on it
+    owners: Path  # QUANTPLAY_OWNERS: people, roles and public keys whose signatures count
     prefect_api_url: str | None  # PREFECT_API_URL: a Prefect server that is already there
 
 
@@ -56,6 +57,7 @@ def read_settings() -> Settings:
         database_url=os.environ.get("QUANTPLAY_DATABASE_URL") or None,
         artifacts_url=os.environ.get("QUANTPLAY_ARTIFACTS_URL") or (home / "artifacts").as_uri(),
         threads=read_threads(),
+        owners=Path(os.environ.get("QUANTPLAY_OWNERS") or home / "owners.yaml").expanduser().absolute(),
         prefect_api_url=os.environ.get("PREFECT_API_URL") or None,
     )
 

@@ -17,6 +17,7 @@ from quantplay.records import (
     ArmRun,
     Artifact,
     Baseline,
+    CalibrationCheck,
     Decision,
     EnvelopeChoice,
     Evaluation,
@@ -24,6 +25,7 @@ from quantplay.records import (
     PackageRef,
     Recipe,
     Record,
+    SignOff,
 )
 from quantplay.store import tables
 from quantplay.store.items import arms_of, insert_items, read_items
@@ -51,6 +53,8 @@ ARTIFACT = Kind(name="artifact", table=tables.artifacts, model=Artifact)
 EVALUATION = Kind(name="evaluation", table=tables.evaluations, model=Evaluation, with_items=True)
 DECISION = Kind(name="decision", table=tables.decisions, model=Decision)
 PACKAGE = Kind(name="package", table=tables.packages, model=PackageRef)
+CALIBRATION = Kind(name="calibration check", table=tables.calibration_checks, model=CalibrationCheck)
+SIGNOFF = Kind(name="sign-off", table=tables.signoffs, model=SignOff)
 
 
 def put(connection: Connection, kind: Kind[R], key: str, record: R, **columns: Any) -> bool:

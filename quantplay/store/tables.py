@@ -66,6 +66,19 @@ RECORDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "packages": {"run": ("text", "j->>'run'"), "path": ("text", "j->>'path'"), "manifest": ("text", "j->>'manifest'")},
     "plans": {"name": ("text", "j->>'name'"), "profile": ("text", "j->>'profile'")},
+    "calibration_checks": {
+        "calibration": ("text", "j->>'calibration'"),
+        "samples": ("integer", "(j->>'samples')::integer"),
+    },
+    "signoffs": {
+        "run": ("text", "j->>'run'"),
+        "stage": ("text", "j->>'stage'"),
+        "role": ("text", "j->>'role'"),
+        "verdict": ("text", "j->>'verdict'"),
+        "person": ("text", "j->>'person'"),
+        "decision": ("text", "j->>'decision'"),
+        "nonce": ("text", "j->>'nonce'"),
+    },
 }
 TYPES = {
     "text": sa.Text(),
@@ -87,6 +100,7 @@ def _record_table(name: str) -> Table:
         for column, (kind, template) in RECORDS[name].items()
     ]
     extra = [Column("gate", sa.Text, sa.ForeignKey(f"{SCHEMA}.gates.key"), nullable=False)] if name == "plans" else []
+    once = [sa.UniqueConstraint("nonce", name="signoffs_nonce_once")] if name == "signoffs" else []
     return Table(
         name,
         metadata,
@@ -98,6 +112,7 @@ def _record_table(name: str) -> Table:
         *extra,
         Column("created_at", TIMESTAMP(timezone=True), nullable=False, server_default=NOW),
         sa.CheckConstraint(KEY.format(name="key"), name=f"{name}_key_is_digest"),
+        *once,
     )
 
 
@@ -111,6 +126,8 @@ artifacts = _record_table("artifacts")
 evaluations = _record_table("evaluations")
 decisions = _record_table("decisions")
 packages = _record_table("packages")
+calibration_checks = _record_table("calibration_checks")
+signoffs = _record_table("signoffs")
 
 meta = Table(
     "meta",
@@ -192,6 +209,21 @@ events = Table(
     Column("body", JSONB, Computed("canonical::jsonb", persisted=True)),
     Column("previous", sa.Text, nullable=False, unique=True),
     Column("digest", sa.Text, nullable=False, unique=True),
+)
+
+baseline_sanctions = Table(
+    "baseline_sanctions",
+    metadata,
+    Column("baseline", sa.Text, sa.ForeignKey(f"{SCHEMA}.baselines.key"), primary_key=True),
+    Column(
+        "identity", sa.Text, nullable=False
+    ),  # model, evaluation set, harness, hardware and stack: what reuse asks for
+    Column("generation", sa.Integer, nullable=False),  # 0, then one more each time an expired one was measured again
+    Column("measured_at", TIMESTAMP(timezone=True), nullable=False, server_default=NOW),
+    Column("expires_at", TIMESTAMP(timezone=True), nullable=False),
+    Column("revoked_at", TIMESTAMP(timezone=True)),
+    Column("reason", sa.Text),  # why it was revoked
+    sa.UniqueConstraint("identity", "generation", name="baseline_sanctions_once"),
 )
 
 pins = Table(

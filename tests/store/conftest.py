@@ -103,6 +103,7 @@ def make_settings(tmp_path: Path) -> Callable[..., Settings]:
             database_url=database_url,
             artifacts_url=(home / "artifacts").as_uri(),
             threads=1,
+            owners=Path("/nonexistent/owners.yaml"),
             prefect_api_url=None,
         )
 

@@ -34,7 +34,8 @@ def recorded(url: str, home: Path) -> UUID:
     assert results.evaluation is not None
     assert results.decision is not None
     here = Settings(
-        home=home, cache=home / "cache", database_url=url, artifacts_url=(home / "artifacts").as_uri(), threads=1, prefect_api_url=None
+        home=home, cache=home / "cache", database_url=url, artifacts_url=(home / "artifacts").as_uri(), threads=1,
+        owners=home / "owners.yaml", prefect_api_url=None,
     )  # fmt: skip
     with open_store(here) as store:
         run = store.start_run(plan=store.put_plan(results.plan), profile="internal")
