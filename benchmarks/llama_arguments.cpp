@@ -1,7 +1,8 @@
-// Stands in for llama.cpp's common/arg.cpp when benchmarks/kld_oracle.py builds llama-perplexity: the scoring stays llama.cpp's
-// own source, only the reading of its options is this. arg.cpp alone would pull in chat templates, HTTP and JSON schemas.
+// Stands in for llama.cpp's common/arg.cpp when benchmarks/llama_tools.py builds llama.cpp's tools: what they compute stays
+// llama.cpp's own source, only the reading of their options is this. arg.cpp alone would pull in chat templates and HTTP.
 
 #include "arg.h"
+#include "build-info.h"
 #include "common.h"
 #include "speculative.h"
 
@@ -34,6 +35,9 @@ bool common_params_parse(int argc, char ** argv, common_params & params, llama_e
             std::stringstream text;
             text << file.rdbuf();
             params.prompt = text.str();
+            params.prompt_file = value;
+        } else if (option == "-o") {
+            params.out_file = value;
         } else if (option == "-c") {
             params.n_ctx = std::stoi(value);
         } else if (option == "-b") {
@@ -61,3 +65,11 @@ common_params common_base_params_to_speculative(const common_params & params) {
     (void) params;
     abort();
 }
+
+// The build's number and compiler, which the tools print; the version of the libraries is what counts.
+void llama_print_build_info(const char * version, FILE * stream) { fprintf(stream, "llama.cpp %s\n", version); }
+int          llama_build_number(void) { return 0; }
+const char * llama_commit(void)       { return ""; }
+const char * llama_compiler(void)     { return ""; }
+const char * llama_build_target(void) { return ""; }
+const char * llama_build_info(void)   { return ""; }
