@@ -48,16 +48,27 @@ def read_threads() -> int:
     return int(text)
 
 
+def read_path(name: str, default: Path) -> Path:
+    """The path in the variable `name`, with `~` expanded. Raises InputError for a `~user` nobody knows."""
+    text = os.environ.get(name) or str(default)
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        raise InputError(
+            f"{name} names a user this machine does not know", value=text, fix="write the path out"
+        ) from error
+
+
 def read_settings() -> Settings:
     """Read the environment now. Tests use this; everything else uses `settings()`."""
-    home = Path(os.environ.get("QUANTPLAY_HOME") or default_home()).expanduser().absolute()
+    home = read_path("QUANTPLAY_HOME", default_home())
     return Settings(
         home=home,
-        cache=Path(os.environ.get("QUANTPLAY_CACHE") or home / "cache").expanduser().absolute(),
+        cache=read_path("QUANTPLAY_CACHE", home / "cache"),
         database_url=os.environ.get("QUANTPLAY_DATABASE_URL") or None,
         artifacts_url=os.environ.get("QUANTPLAY_ARTIFACTS_URL") or (home / "artifacts").as_uri(),
         threads=read_threads(),
-        owners=Path(os.environ.get("QUANTPLAY_OWNERS") or home / "owners.yaml").expanduser().absolute(),
+        owners=read_path("QUANTPLAY_OWNERS", home / "owners.yaml"),
         prefect_api_url=os.environ.get("PREFECT_API_URL") or None,
     )
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib
 import json as json_library
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from quantplay.cli import INTERRUPTED
 from quantplay.errors import InputError, InternalError, QuantplayError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def exit_code_of(command: str, arguments: dict[str, Any], *, json: bool) -> int:
@@ -91,7 +94,6 @@ def crash_file(error: Exception, command: str) -> str:
     from pathlib import Path
 
     from quantplay import __version__
-    from quantplay.settings import settings
 
     now = datetime.now(UTC)
     text = "\n".join(
@@ -103,7 +105,7 @@ def crash_file(error: Exception, command: str) -> str:
         ]
     )
     name = f"{now:%Y%m%d-%H%M%S}-{command}.txt"
-    for folder in (settings().home / "crashes", Path(tempfile.gettempdir()) / "quantplay-crashes"):
+    for folder in (*crash_folder(), Path(tempfile.gettempdir()) / "quantplay-crashes"):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text, encoding="utf-8")
@@ -112,3 +114,13 @@ def crash_file(error: Exception, command: str) -> str:
         return str(folder / name)
     sys.stderr.write(text)
     return "the traceback above"
+
+
+def crash_folder() -> tuple[Path, ...]:
+    """The place below the home; none where the settings themselves are at fault."""
+    from quantplay.settings import settings
+
+    try:
+        return (settings().home / "crashes",)
+    except InputError:
+        return ()

@@ -6,6 +6,8 @@ import difflib
 import json
 import math
 import re
+import reprlib
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,16 @@ from quantplay.errors import Fault, InputError
 MAX_LINE_BYTES = 1 << 20
 MAX_ID_LENGTH = 200
 BOM = b"\xef\xbb\xbf"
+OTHER_FORMATS = {
+    b"\x1f\x8b": ("is compressed (gzip)", "unpack it: gunzip"),
+    b"PK\x03\x04": ("is a zip archive", "unpack it"),
+    b"\x28\xb5\x2f\xfd": ("is compressed (zstd)", "unpack it: unzstd"),
+    b"PAR1": ("is a Parquet file", "write it as JSON Lines, one object a line"),
+    b"\xff\xfe": ("is UTF-16", "save it as UTF-8"),
+    b"\xfe\xff": ("is UTF-16", "save it as UTF-8"),
+}
+"""First bytes of what is often given instead of JSON Lines -> what it is, what to do."""
+
 # C0 and C1 control characters and DEL; a text may hold tab and newline, a name none of them.
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -92,11 +104,8 @@ class Line:
 
 
 def printable(value: object) -> str:
-    """`value` as one may print it on any terminal."""
-    try:
-        text = value if isinstance(value, str) else repr(value)
-    except RecursionError:
-        text = f"a deeply nested {type(value).__name__}"
+    """`value` as one may print it on any terminal; of a large value only the outer parts."""
+    text = value if isinstance(value, str) else reprlib.repr(value)
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text[:400])
 
 
@@ -109,6 +118,10 @@ def read_lines(path: Path, faults: list[Fault]) -> Iterator[Line]:
     for number, raw in raw_lines(path):
         count += 1
         where = f"{path}:{number}"
+        if number == 1 and raw and (other := next((name for name in OTHER_FORMATS if raw.startswith(name)), None)):
+            what, fix = OTHER_FORMATS[other]
+            faults.append(Fault(where=str(path), what=f"the file {what}", allowed="JSON Lines as plain UTF-8", fix=fix))
+            return
         if raw is None:
             faults.append(Fault(where=where, what="the line is too long", allowed="up to 1 MiB a line"))
             continue
@@ -135,6 +148,7 @@ def read_lines(path: Path, faults: list[Fault]) -> Iterator[Line]:
 def raw_lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
     """Number and bytes of each line; None for a line over the limit, which is skipped without holding it."""
     try:
+        require_regular(path)
         with path.open("rb") as file:
             number = 0
             while raw := file.readline(MAX_LINE_BYTES + 1):
@@ -145,6 +159,13 @@ def raw_lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
                 yield number, None if too_long else raw
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise cannot_read(path, error) from error
+
+
+def require_regular(path: Path) -> None:
+    """Raise OSError for a pipe or a device, which could make a reader wait or read for ever."""
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # a folder has an error of its own when it is opened
+        raise OSError("it is a pipe or a device, and only a file can be pinned by its content")
 
 
 def cannot_read(path: Path, error: Exception) -> InputError:

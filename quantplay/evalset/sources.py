@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -25,7 +26,7 @@ def resolve_model(source: ModelSource, base: Path) -> Path:
     repository) or ServiceUnavailable (the hub does not answer).
     """
     if source.commit is None:
-        folder = base / Path(source.source).expanduser()
+        folder = base / os.path.expanduser(source.source)  # noqa: PTH111 - Path's own raises for an unknown user
         if folder.is_dir():
             return folder.resolve()
         if HUB_ID.fullmatch(source.source):

@@ -8,6 +8,7 @@ score in [0, 1] for each document.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,10 @@ from typing import Any
 
 from quantplay.digest import digest_of_entries, digest_of_file
 from quantplay.errors import Fault
-from quantplay.evalset.jsonl import cannot_read, printable, refuse_faults
+from quantplay.evalset.jsonl import cannot_read, printable, refuse_faults, require_regular
 
 MAX_FILE_BYTES = 1 << 20
+MAX_NODES = 100_000
 METRICS = {"acc": False, "acc_norm": False, "acc_bytes": False, "acc_mutual_info": False, "exact_match": False}
 """Metric -> graded. All of lm-eval's own metrics that score a single document; the others score a whole set."""
 
@@ -114,6 +116,7 @@ def load(path: Path, faults: list[Fault], functions: list[Function], read: list[
         return {}
     read.append(path)
     try:
+        require_regular(path)
         raw = path.read_bytes() if path.stat().st_size <= MAX_FILE_BYTES else None
     except (OSError, ValueError) as error:
         raise cannot_read(path, error) from error
@@ -132,7 +135,19 @@ def load(path: Path, faults: list[Fault], functions: list[Function], read: list[
 
     Loader.add_constructor("!function", function)
     try:
-        config = yaml.load(raw.decode("utf-8"), Loader=Loader)  # noqa: S506 - a subclass of SafeLoader
+        loader = Loader(raw.decode("utf-8"))
+        root = loader.get_single_node()
+        if root is not None and expanded_size(root, {}) > MAX_NODES:
+            faults.append(
+                Fault(
+                    where=str(path),
+                    what="its aliases (`*name`) contain themselves, or repeat so much that it is too large",
+                    allowed=f"up to {MAX_NODES:,} values",
+                    fix="write the values out",
+                )
+            )
+            return {}
+        config = None if root is None else loader.construct_document(root)
     except UnicodeDecodeError as error:
         faults.append(Fault(where=str(path), what=f"byte {error.start + 1} is no UTF-8"))
         return {}
@@ -154,6 +169,16 @@ def load(path: Path, faults: list[Fault], functions: list[Function], read: list[
             continue
         merged |= load(path.parent / include, faults, functions, read)
     return merged | config
+
+
+def expanded_size(node: Any, known: dict[int, float]) -> float:
+    """How many values `node` has when every alias is written out; infinite where one contains itself."""
+    if id(node) not in known:
+        known[id(node)] = math.inf  # what an alias to a node that is still being counted has
+        parts = node.value if isinstance(node.value, list) else []
+        inner = (part for entry in parts for part in (entry if isinstance(entry, tuple) else (entry,)))
+        known[id(node)] = 1 + sum(expanded_size(part, known) for part in inner)
+    return known[id(node)]
 
 
 def config_faults(path: Path, config: dict[str, Any], allow_code: bool) -> Iterator[Fault]:

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
+
+from quantplay.evalset.jsonl import no_duplicates
 
 MAX_HEADER_BYTES = 100_000_000  # the library's own limit
 BITS = {
@@ -40,10 +43,20 @@ class BrokenWeightsError(ValueError):
     """The file is no whole safetensors file; the text says why."""
 
 
-def tensor_names(path: Path) -> tuple[str, ...]:
-    """Names of the tensors in a safetensors file whose header fits its bytes exactly.
+@dataclass(frozen=True, kw_only=True)
+class Tensor:
+    """One tensor as a header describes it."""
 
-    Raises BrokenWeightsError (malformed, truncated, gaps, overlaps, trailing bytes) or OSError.
+    dtype: str  # a key of BITS
+    shape: tuple[int, ...]
+    begin: int  # of its first byte in the file
+    end: int  # behind its last byte
+
+
+def read_header(path: Path) -> dict[str, Tensor]:
+    """Name -> tensor of a safetensors file whose header fits its bytes exactly.
+
+    Raises BrokenWeightsError (malformed, truncated, gaps, overlaps, trailing bytes, a name twice, nothing in it) or OSError.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -57,17 +70,27 @@ def tensor_names(path: Path) -> tuple[str, ...]:
             )
         raw = file.read(length)
     try:
-        header = json.loads(raw.decode("utf-8"))
+        header = json.loads(raw.decode("utf-8"), object_pairs_hook=no_duplicates)
     except (ValueError, RecursionError) as error:
-        raise BrokenWeightsError("its header is no JSON") from error
+        raise BrokenWeightsError("its header is no JSON, or names a tensor twice") from error
     if not isinstance(header, dict):
         raise BrokenWeightsError("its header is no JSON object")
     header.pop("__metadata__", None)
     check_layout(header, size - 8 - length)
-    return tuple(header)
+    return {
+        name: Tensor(
+            dtype=tensor["dtype"],
+            shape=tuple(tensor["shape"]),
+            begin=8 + length + tensor["data_offsets"][0],
+            end=8 + length + tensor["data_offsets"][1],
+        )
+        for name, tensor in header.items()
+    }
 
 
 def check_layout(header: dict[str, Any], data_bytes: int) -> None:
+    if not header:
+        raise BrokenWeightsError("it holds no tensor")
     spans = []
     for name, tensor in header.items():
         try:

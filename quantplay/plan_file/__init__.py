@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from quantplay.errors import Fault, PlanError
 from quantplay.plan import Plan
-from quantplay.plan_file.schema_faults import close_to, line_of, model_in, schema_faults, validated
+from quantplay.plan_file.schema_faults import close_to, line_of, schema_faults, validated
 from quantplay.plan_file.yaml_tree import Place, Tree, parse, read_tree
 
 __all__ = ["PlanFile", "close_to", "load_plan", "plan_from_text", "read_plan"]
@@ -89,8 +92,7 @@ def valid_parts(plan: Plan | None, tree: Tree, faulty: Collection[str | int]) ->
             continue
         if key not in tree.value:
             parts[key] = field.get_default()
-        elif model := model_in(field.annotation):
-            parts[key], _ = validated(model, tree.value[key])
         else:
-            parts[key] = tree.value[key]
+            annotation: Any = field.annotation
+            parts[key] = TypeAdapter(annotation).validate_json(json.dumps(tree.value[key]), strict=True)
     return parts

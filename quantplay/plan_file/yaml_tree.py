@@ -8,6 +8,7 @@ syntax ends the reading early.
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,6 +159,11 @@ def read_tree(path: Path, where: str | None = None) -> Tree:
     """
     where = where or str(path)
     try:
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # reading a pipe could wait for ever
+            return broken(where, Fault(
+                where=where, what="is a pipe or a device", allowed="a YAML file", fix="save the plan to a file",
+            ))  # fmt: skip
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:

@@ -68,6 +68,9 @@ def measure_alone(
     from quantplay.harness.quality import harness_digest
 
     chosen = runtime_for(model, runtime)
+    if chosen == "transformers":
+        evalset.model_files(model)
+        evalset.require_finite_weights(model)
     if speed and chosen != "llama.cpp":
         raise InputError("speed is measured in the serving runtime", value=chosen, allowed="a .gguf file with --speed")
     items = [file for file in files if file.suffix not in (".yaml", ".yml")]

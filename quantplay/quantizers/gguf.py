@@ -18,8 +18,8 @@ from quantplay.engines.llama_quantize import quantize_file
 from quantplay.engines.whole_file import require_space, written_whole
 from quantplay.envelope.mix import FULL_PRECISION, Shape, block_size, is_meant_to_be_quantized
 from quantplay.errors import Fault, InputError, IntegrityError
+from quantplay.evalset import require_finite_weights
 from quantplay.formats import TYPES
-from quantplay.quantizers.finite import require_finite_weights
 from quantplay.quantizers.importance import ImportanceMatrix, calibration_texts, measure_importance
 from quantplay.quantizers.recipe import build_recipe
 from quantplay.records import Artifact, Recipe

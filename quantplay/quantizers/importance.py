@@ -20,8 +20,7 @@ from quantplay.digest import canonical_json
 from quantplay.engines.transformers_model import load_model, load_tokenizer
 from quantplay.engines.whole_file import written_whole
 from quantplay.errors import Fault, InputError
-from quantplay.evalset import read_texts
-from quantplay.quantizers.finite import require_finite_weights
+from quantplay.evalset import read_texts, require_finite_weights
 from quantplay.records import Digest
 
 if TYPE_CHECKING:
@@ -55,29 +54,36 @@ def measure_importance(
     matrix are left out, as in llama.cpp. Raises InputError on weights or activations that are not finite and on texts without
     tokens.
     """
+    tokenizer = load_tokenizer(model_folder)
+    samples = [list(tokenizer(text, truncation=True, max_length=tokens)["input_ids"]) for text in texts]
+    return importance_of_tokens(model_folder, samples, threads=threads, on_progress=on_progress)
+
+
+def importance_of_tokens(
+    model_folder: Path, samples: Sequence[Sequence[int]], *, threads: int, on_progress: Progress | None = None
+) -> ImportanceMatrix:
+    """The same over samples that are tokens already, each seen from an empty context."""
     import torch
 
     require_finite_weights(model_folder)
-    tokenizer = load_tokenizer(model_folder)
     model = load_model(model_folder, dtype="float32")
     layers = linear_layers(model)
     sums: dict[str, torch.Tensor] = {}
     seen = 0
     with fixed_threads(threads), watched(layers, sums), torch.inference_mode():
-        for index, text in enumerate(texts):
-            ids = tokenizer(text, truncation=True, max_length=tokens, return_tensors="pt")["input_ids"]
-            if ids.shape[1] == 0:
-                raise InputError("a calibration text has no tokens", value=f"sample {index + 1} of {len(texts)}")
+        for index, sample in enumerate(samples):
+            if not sample:
+                raise InputError("a calibration text has no tokens", value=f"sample {index + 1} of {len(samples)}")
             # The blocks are all that is watched, so the costly last matrix is not needed.
-            model.base_model(input_ids=ids, use_cache=False)
-            seen += ids.shape[1]
+            model.base_model(input_ids=torch.tensor([list(sample)]), use_cache=False)
+            seen += len(sample)
             if on_progress is not None:
-                on_progress(index + 1, len(texts), "calibration texts")
+                on_progress(index + 1, len(samples), "calibration texts")
     if seen == 0:
         raise InputError("there are no calibration texts", allowed="at least one", fix="raise calibration.samples")
     values = {name: (total / seen).to(torch.float32).numpy() for name, total in sorted(sums.items())}
     require_finite_values(values)
-    return ImportanceMatrix(values=values, samples=len(texts), tokens=seen)
+    return ImportanceMatrix(values=values, samples=len(samples), tokens=seen)
 
 
 def linear_layers(model: torch.nn.Module) -> dict[str, torch.nn.Module]:

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from quantplay.digest import digest_of_file
 from quantplay.errors import InputError
 from quantplay.evalset import manifest_of_files, manifest_of_model, resolve_model
-from quantplay.evalset.weights import BrokenWeightsError, tensor_names
+from quantplay.evalset.weights import BrokenWeightsError, read_header
 from quantplay.plan import ModelSource
 
 
@@ -112,7 +112,7 @@ def test_shards_must_be_there(folder: Path) -> None:
 
 
 def test_names_are_those_of_the_library(folder: Path) -> None:
-    assert set(tensor_names(folder / "model.safetensors")) == {"a", "b", "scalar"}
+    assert set(read_header(folder / "model.safetensors")) == {"a", "b", "scalar"}
 
 
 JSON = st.recursive(
@@ -131,7 +131,7 @@ def test_any_header_is_read_or_refused(tmp_path: Path, header: bytes, more: int,
     path = tmp_path / "fuzz.safetensors"
     path.write_bytes(struct.pack("<Q", len(header) + more) + header + data)
     try:
-        names = tensor_names(path)
+        names = read_header(path)
     except BrokenWeightsError:
         return
     assert len(set(names)) == len(names)
