@@ -6,7 +6,6 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 
 from quantplay.handoff.markdown import baseline_markdown
-from quantplay.harness.identity import harness_digest
 from quantplay.plays import keys
 from quantplay.plays.baseline import measure_baseline
 from quantplay.records import Baseline, Digest
@@ -20,8 +19,11 @@ from tasks.workbench import RunRef, once, workbench
 def baseline(run: RunRef) -> Digest:
     """Measure (or look up) the baseline; returns its key."""
     bench, plan = workbench(), run.read()
-    harness = harness_digest(run.inputs.evaluation.content, plan.decoding, keys.served(plan))
-    key = keys.baseline_key(plan, run.inputs, harness, bench.fingerprint)
+    harness = keys.harness_of(plan, run.inputs)
+    identity = keys.baseline_key(plan, run.inputs, harness, bench.fingerprint)
+    key = begun_with(run, identity) or bench.store.sanctioned_baseline(identity, plan.evaluation.baseline_days)
+    if key is None:
+        key = keys.renewed_key(identity, bench.store.baseline_generations(identity))
 
     def make() -> Baseline:
         return measure_baseline(
@@ -30,7 +32,16 @@ def baseline(run: RunRef) -> Digest:
         )  # fmt: skip
 
     record = once(run, "baseline", key, find=bench.store.get_baseline, make=make, put=bench.store.put_baseline)
+    bench.store.sanction_baseline(key, identity, plan.evaluation.baseline_days)
     create_markdown_artifact(
         baseline_markdown(record, plan), key="baseline", description="Full precision, before anything"
     )
     return key
+
+
+def begun_with(run: RunRef, identity: Digest) -> Digest | None:
+    """The baseline this very run began with: a run that is resumed after weeks keeps it, expired or not."""
+    store = workbench().store
+    row = store.get_run(run.run)
+    begun = [play.key for play in row.plays if play.play == "baseline"] if row is not None else []
+    return next((key for key in begun if store.identity_of_baseline(key) == identity), None)

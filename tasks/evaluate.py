@@ -6,11 +6,13 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 
 from quantplay.gate import decide
+from quantplay.gate.erosion import Look, earlier_looks, gate_changes
 from quantplay.handoff.markdown import gate_markdown
-from quantplay.harness.identity import harness_digest
 from quantplay.plays import keys
 from quantplay.plays.evaluate import evaluate_candidate
-from quantplay.records import Decision, Digest, Evaluation
+from quantplay.plays.rot import require_sound
+from quantplay.plays.target import target_waivers
+from quantplay.records import Baseline, Decision, Digest, Evaluation, Waiver
 from tasks.artifacts import local_copy
 from tasks.options import PLAY
 from tasks.progress import reporter
@@ -31,7 +33,7 @@ def evaluate(run: RunRef, baseline_key: Digest, artifact_key: Digest) -> Digest:
         return evaluate_candidate(
             plan, run.pinned(), baseline=baseline, baseline_key=baseline_key, artifact=artifact,
             candidate=local_copy(artifact), reference=full_precision(run),
-            harness=harness_digest(run.inputs.evaluation.content, plan.decoding, keys.served(plan)),
+            harness=keys.harness_of(plan, run.inputs),
             fingerprint=bench.fingerprint, threads=bench.threads, on_progress=reporter("evaluate"),
         )  # fmt: skip
 
@@ -52,14 +54,36 @@ def decide_gate(run: RunRef, baseline_key: Digest, artifact_key: Digest, evaluat
     attempt = store.next_attempt(
         run.plan, plan.gate_digest(), run.inputs.model.content, run.inputs.evaluation.content, evaluation_key
     )
-    key = keys.decision_key(plan, evaluation_key, attempt)
+    changes, waivers = gate_changes(plan, looks_before(run)), waivers_of(run, baseline)
+    key = keys.decision_key(plan, evaluation_key, attempt, changes, waivers)
 
     def make() -> Decision:
+        recipe = store.get_recipe(artifact.recipe)
+        assert recipe is not None
+        require_sound(
+            inputs=run.inputs, harness=keys.harness_of(plan, run.inputs), baseline=baseline, recipe=recipe, artifact=artifact,
+            artifact_file=local_copy(artifact), evaluation=evaluation,
+        )  # fmt: skip
         titles = {name: info.title for name, info in plan.evaluation.slices.items()}
         return decide(
-            plan.gate, baseline, evaluation, envelope=plan.envelope, artifact=artifact, attempt=attempt, titles=titles
-        )
+            plan.gate, baseline, evaluation, envelope=plan.envelope, artifact=artifact, attempt=attempt, titles=titles,
+            changes=changes, waivers=waivers,
+        )  # fmt: skip
 
     decision = once(run, "gate", key, find=store.get_decision, make=make, put=store.put_decision)
     create_markdown_artifact(gate_markdown(decision, plan), key="gate", description=decision.reasons[0])
     return key
+
+
+def looks_before(run: RunRef) -> tuple[Look, ...]:
+    """Looks of other plans at the same items with the same model, before this plan's first one."""
+    store = workbench().store
+    looks = store.attempts_of(run.inputs.model.content, run.inputs.evaluation.content)
+    before = earlier_looks([(look.plan, look.at) for look in looks], run.plan)
+    plans = {digest: store.get_plan(digest) for digest, _ in before}
+    return tuple(Look(plan=plan, at=at) for digest, at in before if (plan := plans[digest]) is not None)
+
+
+def waivers_of(run: RunRef, baseline: Baseline) -> tuple[Waiver, ...]:
+    """Defects of this run that its plan accepts with a reason."""
+    return tuple(target_waivers(run.read(), baseline.fingerprint.hardware))

@@ -14,6 +14,7 @@ from quantplay.handoff.pack import write_package
 from quantplay.handoff.verify import verify
 from quantplay.plays import keys
 from quantplay.plays.pin import require_unchanged
+from quantplay.plays.target import require_target
 from quantplay.records import Digest, PackageRef
 from tasks.artifacts import local_copy
 from tasks.options import PLAY
@@ -25,6 +26,7 @@ from tasks.workbench import RunRef, once, workbench
 def lock(run: RunRef, trail: Trail) -> Digest:
     """Archive the inputs and write the package (or find it); returns the key of the PackageRef."""
     bench, plan = workbench(), run.read()
+    require_target(plan, bench.fingerprint.hardware)
     assert trail.decision is not None
     key = keys.package_key(plan, trail.decision)
 

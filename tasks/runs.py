@@ -10,6 +10,7 @@ from prefect.runtime import flow_run
 from quantplay.outcomes import OUTCOMES
 from quantplay.plan_file import read_plan
 from quantplay.plays.pin import pin
+from quantplay.plays.target import require_target
 from tasks.options import PLAY
 from tasks.workbench import RunRef, workbench
 
@@ -19,6 +20,7 @@ def open_run(plan_path: str) -> RunRef:
     """Pin every input, store plan and gate under their digests, and only then open the run."""
     path = Path(plan_path).absolute()
     plan = read_plan(path)
+    require_target(plan, workbench().fingerprint.hardware)
     inputs = pin(plan, path.parent).inputs
     store = workbench().store
     for manifest in (inputs.model, inputs.calibration, inputs.evaluation, inputs.heldout):

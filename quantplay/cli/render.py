@@ -11,6 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from quantplay.gate.sentences import remarks
 from quantplay.outcomes import OUTCOMES
 from quantplay.records import Artifact, Baseline, Decision, EnvelopeCheck, EnvelopeChoice, SliceVerdict
 
@@ -100,6 +101,9 @@ def decision_view(decision: Decision, width: int) -> Group:
     if decision.alarms:
         parts += [Text("Alarms (worth a look, never a verdict)", style="bold yellow")]
         parts += [*(Padding(Text(alarm.text), (0, 0, 0, 2)) for alarm in decision.alarms), ""]
+    if noted := remarks(decision):
+        parts += [Text("To know beside the verdict", style="bold yellow")]
+        parts += [*(Padding(Text(remark), (0, 0, 0, 2)) for remark in noted), ""]
     parts += [Text.assemble(("Verdict: ", "bold"), verdict_text(decision.verdict))]
     return Group(*parts, *(Padding(Text(reason), (0, 0, 0, 2)) for reason in decision.reasons))
 

@@ -9,10 +9,11 @@ from quantplay.errors import Fault, InputError, IntegrityError
 from quantplay.gate.alarms import raise_alarms
 from quantplay.gate.envelope import check_envelope
 from quantplay.gate.pairing import Pair, pair_items, some
-from quantplay.gate.rule import PRECEDENCE, Judged, Quantity, judge, overall
+from quantplay.gate.rule import PRECEDENCE, Judged, Quantity, items_needed, judge, overall
 from quantplay.gate.sentences import SUPERFLUOUS_SHARE, envelope_reason, slice_reason
+from quantplay.gate.target import check_target, chip_of
 from quantplay.plan import Envelope, Gate
-from quantplay.records import Artifact, Baseline, Decision, Evaluation, SliceVerdict, Verdict
+from quantplay.records import Artifact, Baseline, Decision, Evaluation, GateChange, SliceVerdict, Verdict, Waiver
 from quantplay.stats import ALPHA, HARDEST, Drop, loss_rise, mcnemar_exact, score_drop
 
 INTERVAL_TAIL = 0.05  # a side of the two-sided 90 % interval
@@ -34,8 +35,13 @@ def decide(
     artifact: Artifact,
     attempt: int = 1,
     titles: Mapping[str, str] | None = None,
+    changes: tuple[GateChange, ...] = (),
+    waivers: tuple[Waiver, ...] = (),
 ) -> Decision:
     """Judge `evaluation` against `baseline` under `gate`; `titles` names slices in words (slice -> title).
+
+    changes: where this gate is laxer than one that looked before (erosion.py); waivers: defects the plan accepts. Both are
+    shown with the decision and don't change it.
 
     Quality is the source arm of the baseline minus the candidate, item by item; speed and memory are against full
     precision in the serving runtime. Raises IntegrityError when the records don't belong together and InputError when
@@ -58,10 +64,11 @@ def decide(
     # Judged by name: a tie in Holm's order must not depend on the order in which a plan lists its slices.
     by_name = sorted(drafts, key=lambda draft: (draft.name, draft.metric))
     judged = dict(zip(by_name, judge([draft.quantity for draft in by_name], level), strict=True))
-    slices = tuple(draft.verdict(judged[draft], level, titles or {}) for draft in drafts)
+    slices = tuple(draft.verdict(judged[draft], level, len(drafts), titles or {}) for draft in drafts)
     verdict = overall(item.verdict for item in slices)
     checks = check_envelope(envelope, evaluation, artifact)
     met = all(check.met for check in checks)
+    target = check_target(envelope, chip_of(envelope, evaluation.fingerprint.hardware))
     return Decision(
         verdict=verdict,
         envelope_met=met,
@@ -76,6 +83,9 @@ def decide(
         attempt=attempt,
         attempts=gate.attempts,
         alpha=level,
+        gate_changes=changes,
+        target=target,
+        waivers=waivers,
     )
 
 
@@ -146,9 +156,9 @@ class Draft:
         self.limits = limits
         self.quantity = Quantity(drop=drop, max_drop=limits[0] / self.factor, broken_drop=limits[1] / self.factor)
 
-    def verdict(self, judged: Judged, level: float, titles: Mapping[str, str]) -> SliceVerdict:
+    def verdict(self, judged: Judged, level: float, quantities: int, titles: Mapping[str, str]) -> SliceVerdict:
         drop, factor = self.quantity.drop, self.factor
-        missing = items_missing(self.quantity, level) if judged.verdict == "inconclusive" else None
+        missing = items_missing(self.quantity, level, quantities) if judged.verdict == "inconclusive" else None
         record = SliceVerdict.model_validate(
             {
                 "slice": self.name,
@@ -165,6 +175,7 @@ class Draft:
                 "interval_high": drop.upper(INTERVAL_TAIL) * factor,
                 "upper": judged.upper * factor,
                 "lower_holm": judged.lower_holm * factor,
+                "lower_loss": judged.lower_loss * factor,
                 "max_drop": self.limits[0],
                 "broken_drop": self.limits[1],
                 "lost": self.flips[0],
@@ -220,8 +231,8 @@ def loss_draft(gate: Gate, evaluation: Evaluation, hardest: Sequence[Pair], seed
     return Draft(HARDEST, "gold_loss", rise, (gate.hardest.max_loss_rise, gate.hardest.broken_loss_rise), means)
 
 
-def items_missing(quantity: Quantity, level: float) -> int | None:
+def items_missing(quantity: Quantity, level: float, quantities: int) -> int | None:
     """How many more items would settle it, were the candidate as it looks now; None beyond any reasonable number."""
     have = quantity.drop.items
-    needed = quantity.drop.items_to_pass(quantity.max_drop, level)
+    needed = items_needed(quantity, level, quantities)
     return max(1, math.ceil(needed) - have) if needed <= SUPERFLUOUS_SHARE * have else None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from quantplay.records import EnvelopeCheck, SliceVerdict
+from quantplay.gate.target import target_sentence
+from quantplay.records import Decision, EnvelopeCheck, GateChange, SliceVerdict
 
+LOOKS = "looks at these items"  # GateChange.field of the count of looks
 SUPERFLUOUS_SHARE = 100.0  # more than this many times the items at hand is no advice
 
 
@@ -38,6 +40,11 @@ def slice_reason(verdict: SliceVerdict, titles: Mapping[str, str], level: float)
         more = "so near the tolerance no reasonable number of items would tell"
     else:
         more = f"about {verdict.items_missing:,} more items would be needed"
+    if verdict.drop > verdict.max_drop:
+        return (
+            f"{fact}; the plan allows {say.amount(verdict.max_drop)}, but so few items can't tell this from no loss at all, "
+            f"and {more}."
+        )
     return (
         f"{fact}; up to {say.amount(verdict.upper)} can't be ruled out, the plan allows "
         f"{say.amount(verdict.max_drop)}, and {more}."
@@ -57,6 +64,28 @@ def envelope_reason(check: EnvelopeCheck) -> str:
     if check.name.split(" ")[1:2] == ["won:"]:
         return f"The win the plan was after did not come: {check.name}, is {check.measured:.2f} {check.unit}."
     return f"{check.name[:1].upper()}{check.name[1:]} is {check.measured:.4g} {check.unit}; the plan allows {check.limit:.4g}."
+
+
+def remarks(decision: Decision) -> tuple[str, ...]:
+    """What a reader has to know beside the verdict: a laxer gate than before, another chip, defects that were accepted."""
+    target = decision.target
+    other_chip = target is not None and target.target is not None and not target.same
+    return (
+        *(change_remark(change) for change in decision.gate_changes),
+        *((target_sentence(target),) if target is not None and other_chip else ()),
+        *(f"Accepted by the plan ({one.rule}): {one.what} Reason given: {one.reason}" for one in decision.waivers),
+    )
+
+
+def change_remark(change: GateChange) -> str:
+    """The sentence of a promise that an earlier plan kept tighter."""
+    day = change.looked_at[:10]
+    if change.field == LOOKS:
+        return f"These items were looked at before with this model, first on {day}: {change.before}; {change.now}."
+    return (
+        f"The gate is laxer than that of a plan which looked at the same items on {day}: "
+        f"{change.field} was {change.before}, is now {change.now}."
+    )
 
 
 class Numbers:

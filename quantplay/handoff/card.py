@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 
 import yaml
 
+from quantplay.gate.sentences import remarks
 from quantplay.handoff import words
 from quantplay.handoff.contents import PackageContents
 from quantplay.handoff.templating import render
@@ -34,4 +35,5 @@ def render_card(contents: PackageContents) -> str:
         rows=[(words.slice_title(contents.plan, one), one) for one in contents.decision.slices],
         fragile=[info.title for _, info in sorted(contents.plan.evaluation.slices.items()) if info.fragile],
         head=words.headline(contents.results()),
+        remarks=remarks(contents.decision),
     )

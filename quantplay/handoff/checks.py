@@ -130,7 +130,10 @@ def decision_follows(package: OpenPackage) -> Iterator[Fault]:
     again = decide(
         package.plan.gate, package.baseline, package.evaluation, envelope=package.plan.envelope,
         artifact=package.artifact, attempt=package.decision.attempt, titles=titles,
+        changes=package.decision.gate_changes, waivers=package.decision.waivers,
     )  # fmt: skip
+    if package.decision.target is None:  # decided by a version that did not ask
+        again = again.model_copy(update={"target": None})
     yield from differences(layout.DECISION, in_one_order(package.decision.body()), in_one_order(again.body()))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from quantplay.gate.sentences import remarks
 from quantplay.handoff import words
 from quantplay.handoff.contents import RunResults
 from quantplay.handoff.templating import md
@@ -34,6 +35,8 @@ def gate_markdown(decision: Decision, plan: Plan) -> str:
         "\n".join(f"- {md(reason)}" for reason in decision.reasons),
         table(head, rows, numbers=(1, 2, 3, 4, 5, 6)),
     ]
+    if noted := remarks(decision):
+        parts.append("**To know beside the verdict:**\n\n" + "\n".join(f"- ⚠️ {md(one)}" for one in noted))
     if decision.envelope:
         promises = [
             (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from quantplay.gate.sentences import remarks
 from quantplay.handoff import layout, words
 from quantplay.handoff.contents import PackageContents
 from quantplay.handoff.templating import render
@@ -13,5 +14,6 @@ def render_readme(contents: PackageContents) -> str:
         name: text for name, text in layout.PURPOSE.items() if name != f"{layout.SOURCES}/" or contents.carries_sources
     }
     return render(
-        "README.md.jinja", c=contents, plan=contents.plan, purposes=purposes, head=words.headline(contents.results())
-    )
+        "README.md.jinja", c=contents, plan=contents.plan, purposes=purposes, head=words.headline(contents.results()),
+        remarks=remarks(contents.decision),
+    )  # fmt: skip

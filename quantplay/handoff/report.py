@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from quantplay.gate.sentences import remarks
 from quantplay.handoff import words
 from quantplay.handoff.charts import TEMPLATES, chart_css
 from quantplay.handoff.contents import RunResults
@@ -62,6 +63,7 @@ def render_report(results: RunResults) -> str:
         titles={name: info.title for name, info in results.plan.evaluation.slices.items()},
         check_words=check_words,
         decision=decision,
+        remarks=remarks(decision) if decision else (),
     )
 
 
@@ -215,7 +217,10 @@ def machine_facts(results: RunResults) -> list[tuple[str, str]]:
     hardware, software = baseline.fingerprint.hardware, baseline.fingerprint.software
     floor = baseline.noise_floor
     worst = max(floor.max_drop_points.values(), default=0.0)
+    target = results.decision.target if results.decision else None
+    serves = "not named by the plan" if target is None or target.target is None else target.target
     facts = [
+        ("Will be served on", serves),
         ("Processor", f"{hardware.cpu}, {hardware.cores} cores usable, {baseline.fingerprint.threads} used"),
         ("Memory", words.size(hardware.memory_bytes)),
         ("Accelerators", ", ".join(hardware.accelerators) or "none"),

@@ -37,6 +37,7 @@ from quantplay.plays.check_sets import (
     slice_faults,
     split_warnings,
 )
+from quantplay.plays.target import target_findings
 from quantplay.records import Digest, Record
 
 
@@ -115,6 +116,8 @@ def rule_faults(file: PlanFile, sets: Sets, base: Path) -> Iterator[Fault]:
         yield from calibration_faults(file, calibration, sets)
     if envelope is not None:
         yield from envelope_faults(file, envelope)
+    if part.get("profile") == "production":
+        yield from target_findings(file)
     if gate is not None:
         yield from gate_faults(file, gate)
     if decoding is not None:
@@ -137,6 +140,8 @@ def rule_warnings(file: PlanFile, sets: Sets, base: Path) -> Iterator[Fault]:
         yield from calibration_warnings(file, calibration, sets)
     if (envelope := part.get("envelope")) is not None:
         yield from envelope_warnings(file, envelope)
+    if part.get("profile") != "production":
+        yield from target_findings(file)
 
 
 def power_of(file: PlanFile, sets: Sets) -> PowerReport | None:

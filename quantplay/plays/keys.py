@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from quantplay.digest import digest_of
+from quantplay.harness.identity import harness_digest
 from quantplay.plan import Plan
-from quantplay.records import Artifact, Digest, Fingerprint, Inputs, Recipe
+from quantplay.records import Artifact, Digest, Fingerprint, GateChange, Inputs, Recipe, Waiver
+
+
+def harness_of(plan: Plan, inputs: Inputs) -> Digest:
+    """Digest of the harness in use now, over these items and this decoding."""
+    return harness_digest(inputs.evaluation.content, plan.decoding, served(plan))
 
 
 def baseline_key(plan: Plan, inputs: Inputs, harness: Digest, fingerprint: Fingerprint) -> Digest:
@@ -22,6 +30,11 @@ def baseline_key(plan: Plan, inputs: Inputs, harness: Digest, fingerprint: Finge
             "seed": plan.seed,
         }
     )
+
+
+def renewed_key(identity: Digest, generation: int) -> Digest:
+    """Key of the baseline measured again because the one before had expired or was revoked; `identity` is the first one's."""
+    return identity if generation == 0 else digest_of({"baseline": identity, "generation": generation})
 
 
 def envelope_key(plan: Plan, inputs: Inputs, fingerprint: Fingerprint) -> Digest:
@@ -54,7 +67,9 @@ def evaluation_key(
     )
 
 
-def decision_key(plan: Plan, evaluation: Digest, attempt: int) -> Digest:
+def decision_key(
+    plan: Plan, evaluation: Digest, attempt: int, changes: Sequence[GateChange], waivers: Sequence[Waiver]
+) -> Digest:
     return digest_of(
         {
             "play": "gate",
@@ -62,6 +77,8 @@ def decision_key(plan: Plan, evaluation: Digest, attempt: int) -> Digest:
             "envelope": plan.envelope.body(),
             "evaluation": evaluation,
             "attempt": attempt,
+            "changes": [change.body() for change in changes],
+            "waivers": [waiver.body() for waiver in waivers],
         }
     )
 

@@ -32,12 +32,13 @@ from quantplay.records import (
     Recipe,
 )
 from quantplay.settings import Settings
-from quantplay.store import connect, embedded, events, records, runs, tables
+from quantplay.store import connect, embedded, events, records, runs, sanctions, tables
 from quantplay.store.artifacts import ArtifactStore
 from quantplay.store.events import Event
 from quantplay.store.locks import lock_key
 from quantplay.store.records import Kind, R
 from quantplay.store.runs import Attempt, Run
+from quantplay.store.sanctions import Sanction
 from quantplay.store.schema import ensure_schema
 
 
@@ -191,6 +192,39 @@ class Store:
 
     def get_package(self, key: str) -> PackageRef | None:
         return self._get(records.PACKAGE, key)
+
+    # --- sanctioned baselines --------------------------------------------------------------------------------------------
+
+    def sanctioned_baseline(self, identity: str, days: int | None = None) -> str | None:
+        """Key of the newest baseline of this identity that may be reused; `days`: the oldest the caller accepts."""
+        with self._begin() as connection:
+            return sanctions.sanctioned(connection, identity, days)
+
+    def baseline_generations(self, identity: str) -> int:
+        """How many baselines of this identity there are, expired and revoked ones too."""
+        with self._begin() as connection:
+            return sanctions.generations(connection, identity)
+
+    def sanction_baseline(self, key: str, identity: str, days: int | None = None) -> None:
+        """Let a recorded baseline be reused for `days` days (90), counted from when it was recorded."""
+        with self._begin() as connection:
+            sanctions.sanction(connection, key, identity, days)
+
+    def identity_of_baseline(self, key: str) -> str | None:
+        with self._begin() as connection:
+            return sanctions.identity_of(connection, key)
+
+    def revoke_baseline(self, prefix: str, reason: str, actor: str) -> str:
+        """Never reuse this baseline again; the next run measures it anew. Returns its key."""
+        with self._begin() as connection:
+            key = sanctions.revoke(connection, prefix, reason)
+            events.append(connection, actor, "baseline.revoked", key, {"reason": reason})
+            return key
+
+    def list_baselines(self) -> tuple[Sanction, ...]:
+        """Every baseline with its expiry and how many runs used it, newest first."""
+        with self._begin() as connection:
+            return sanctions.listed(connection)
 
     # --- runs ----------------------------------------------------------------------------------------------------------
 

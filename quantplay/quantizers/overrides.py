@@ -1,0 +1,56 @@
+"""Undocumented overrides: tensors of an artifact that are not stored as its recipe says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from quantplay.envelope.mix import stored_types
+from quantplay.errors import Fault, IntegrityError
+from quantplay.quantizers.gguf import expand_overrides, read_tensors
+from quantplay.records import Recipe
+
+EXPERTS = "_exps."
+"""llama.cpp's rules for fused experts are not modelled by envelope/mix.py: such tensors are left out of the comparison."""
+
+
+def undocumented_overrides(recipe: Recipe, file: Path) -> list[Fault]:
+    """One fault a tensor of the GGUF `file` whose type follows neither from the recipe's mix nor from its overrides.
+
+    Reads the header alone. Raises IntegrityError where the file is damaged.
+    """
+    shapes = {name: tensor.shape for name, tensor in read_tensors(file).items()}
+    layers, heads_per_group = read_layers(file)
+    wanted = stored_types(
+        shapes, recipe.type, layers=layers, heads_per_group=heads_per_group, importance=recipe.importance_matrix
+    )
+    wanted |= expand_overrides(recipe.tensor_types, shapes)
+    return [
+        Fault(
+            where=name,
+            what="is stored as another type than the recipe makes it",
+            value=tensor.kind,
+            allowed=wanted[name],
+            fix="name it in the recipe's tensor_types, or make the artifact again from the recipe",
+        )
+        for name, tensor in read_tensors(file).items()
+        if tensor.kind != wanted[name] and EXPERTS not in name
+    ]
+
+
+def read_layers(file: Path) -> tuple[int, int]:
+    """Blocks of the model, and query heads that share a key-value head, from the metadata of a GGUF file."""
+    import gguf
+
+    fields = gguf.GGUFReader(file).fields
+    architecture = fields["general.architecture"].contents()
+
+    def number(key: str, default: int) -> int:
+        field = fields.get(f"{architecture}.{key}")
+        value = default if field is None else field.contents()
+        return int(max(value)) if isinstance(value, list) else int(value)
+
+    try:
+        heads = number("attention.head_count", 1)
+        return number("block_count", 1), max(1, heads // max(1, number("attention.head_count_kv", heads)))
+    except (KeyError, TypeError, ValueError) as error:
+        raise IntegrityError(f"{file} does not say how large its model is", value=error, fix="make it again") from error
