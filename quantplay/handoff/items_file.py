@@ -5,6 +5,7 @@ Written without times and without pandas, so equal items give equal bytes with o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from quantplay.handoff.summaries import Items
 from quantplay.records import Baseline, Evaluation, ItemResult
 
 ARMS = ("source", "reference", "candidate")
-MOST_ROWS = 20_000_000
-MOST_UNPACKED_BYTES = 8 << 30  # refused before reading: a small file may claim to unpack to anything
-BATCH_ROWS = 65_536
+MOST_ROWS = 6_000_000
+MOST_UNPACKED_BYTES = 1 << 30  # of all texts together, and of what the file says of itself
+LONGEST_TEXT_BYTES = 16 << 20
+BATCH_ROWS = 65_536  # as written; a group of rows is compressed by itself
+READ_ROWS = 4_096
 
 
 def write_items(path: Path, baseline: Baseline, evaluation: Evaluation, questions: Questions) -> None:
@@ -62,24 +65,34 @@ class ItemsFile:
 
 
 def read_items_file(path: Path) -> ItemsFile:
-    """Read `path` back. Raises IntegrityError where it is no such file, or claims to be absurdly large."""
+    """Read `path` back. Raises IntegrityError where it is no such file, or would unpack to something absurdly large.
+
+    A file of some hundred bytes may hold millions of long texts, each stored once: texts stay shared while they are read, and
+    are counted before anything is made of them.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    texts = [name for name, kind in _columns() if kind == "string"]
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, read_dictionary=texts) as file:
             metadata = file.metadata
             unpacked = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
             if metadata.num_rows > MOST_ROWS or unpacked > MOST_UNPACKED_BYTES:
                 raise unreadable(path, f"{metadata.num_rows} rows, {unpacked} bytes unpacked")
-            names = [name for name, _ in _columns()]
-            if file.schema_arrow.names != names:
-                raise unreadable(path, f"columns {', '.join(file.schema_arrow.names)}")
+            shared = pa.dictionary(pa.int32(), pa.string())
+            wanted = [(name, shared if name in texts else getattr(pa, kind)()) for name, kind in _columns()]
+            if not file.schema_arrow.equals(pa.schema(wanted)):
+                raise unreadable(path, " ".join(str(file.schema_arrow).split()))
             items: dict[str, list[ItemResult]] = {arm: [] for arm in ARMS}
             asked: dict[str, tuple[str | None, str | None]] = {}
             hardest: set[str] = set()
-            for batch in file.iter_batches(batch_size=BATCH_ROWS):
-                for row in batch.to_pylist():
+            unpacked = 0
+            for batch in file.iter_batches(batch_size=READ_ROWS, use_threads=False):
+                unpacked += sum(text_bytes(path, batch.column(name)) for name in texts)
+                if unpacked > MOST_UNPACKED_BYTES:
+                    raise unreadable(path, f"texts of more than {MOST_UNPACKED_BYTES} bytes together")
+                for row in rows_of(batch):
                     prompt, answer, arm = row.pop("prompt"), row.pop("answer"), row.pop("arm")
                     if row.pop("hardest"):
                         hardest.add(row["id"])
@@ -89,6 +102,29 @@ def read_items_file(path: Path) -> ItemsFile:
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise unreadable(path, str(error)) from error
     return ItemsFile({arm: tuple(rows) for arm, rows in items.items()}, asked, frozenset(hardest))
+
+
+def text_bytes(path: Path, column: Any) -> int:
+    """Bytes of all texts of a dictionary-encoded column, repeated ones counted each time."""
+    import pyarrow.compute as pc
+
+    lengths = pc.binary_length(column.dictionary)  # type: ignore[attr-defined] - made when pyarrow is loaded
+    if (longest := pc.max(lengths).as_py() or 0) > LONGEST_TEXT_BYTES:  # type: ignore[attr-defined]
+        raise unreadable(path, f"a text of {longest} bytes")
+    return pc.sum(lengths.take(column.indices)).as_py() or 0  # type: ignore[attr-defined]
+
+
+def rows_of(batch: Any) -> Iterator[dict[str, Any]]:
+    """Rows as dictionaries; equal texts are one object."""
+    columns: dict[str, list[Any]] = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if hasattr(column, "dictionary"):
+            texts = column.dictionary.to_pylist()
+            columns[name] = [None if index is None else texts[index] for index in column.indices.to_pylist()]
+        else:
+            columns[name] = column.to_pylist()
+    for values in zip(*columns.values(), strict=True):
+        yield dict(zip(columns, values, strict=True))
 
 
 def unreadable(path: Path, found: str) -> IntegrityError:

@@ -1,31 +1,40 @@
-"""manifest.json: every file of a package with its size and SHA-256. It leaves out itself and signatures/."""
+"""manifest.json: every file of a package with its size and SHA-256. It leaves out itself and signatures/.
+
+It carries a checksum over its own content and has one way to be written, so a byte that changed in it is told from a byte that
+changed in a file it lists. Against somebody who computes it anew only a digest of the manifest kept elsewhere helps.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
-from quantplay.digest import digest_of_bytes, digest_of_file
+from quantplay.digest import digest_of, digest_of_bytes, digest_of_file
 from quantplay.errors import Fault
 from quantplay.handoff.layout import MANIFEST, SCHEMA, SIGNATURES, json_bytes
 from quantplay.records import Digest, FileEntry, Record
 
-LARGEST_MANIFEST = 64 << 20
+LARGEST_MANIFEST = 16 << 20
+MISSING = "missing"
+ADDED = "added: not listed in the manifest"
+NOT_PLAIN = "not a plain file"
+CHECKSUM = "checksum"  # digest of all the other keys
+DAMAGED = "ask for the package again; the other files can be checked only against the manifest as it was"
 
 
 class PackageManifest(Record):
     """What a package consists of. Its file's digest, kept outside the package, proves the whole package."""
 
-    kind: str = "quantplay package"
-    layout: int = SCHEMA
+    kind: Literal["quantplay package"] = "quantplay package"
+    layout: int = Field(default=SCHEMA, ge=SCHEMA, le=SCHEMA)
     run: str
     files: tuple[FileEntry, ...]  # sorted by path
 
     def to_bytes(self) -> bytes:
-        return json_bytes(self.body())
+        return json_bytes(self.body() | {CHECKSUM: self.digest()})
 
     def file_digest(self) -> Digest:
         """SHA-256 of manifest.json: the one number to keep outside."""
@@ -63,8 +72,11 @@ def read_manifest(folder: Path) -> PackageManifest | Fault:
     if path.stat().st_size > LARGEST_MANIFEST:
         return Fault(where=MANIFEST, what="the manifest is too large", value=f"{path.stat().st_size} bytes")
     try:
-        body: Any = json.loads(path.read_bytes())
-        if isinstance(body, dict) and isinstance(body.get("layout"), int) and body["layout"] > SCHEMA:
+        data = path.read_bytes()
+        body: Any = json.loads(data)
+        if not isinstance(body, dict):
+            return Fault(where=MANIFEST, what="the manifest is no JSON object", fix=DAMAGED)
+        if isinstance(body.get("layout"), int) and body["layout"] > SCHEMA:
             return Fault(
                 where=MANIFEST,
                 what="the package was written by a newer quantplay",
@@ -72,10 +84,19 @@ def read_manifest(folder: Path) -> PackageManifest | Fault:
                 allowed=f"layout {SCHEMA}",
                 fix="install a newer quantplay",
             )
-        return PackageManifest.model_validate(body)
-    except (ValueError, RecursionError) as error:
+        checksum = body.pop(CHECKSUM, None)
+        if checksum != (wanted := digest_of(body)):
+            return Fault(
+                where=MANIFEST, what="changed: it does not fit its own checksum",
+                value=str(checksum), allowed=wanted, fix=DAMAGED,
+            )  # fmt: skip
+        manifest = PackageManifest.model_validate(body)
+    except (OSError, ValueError, RecursionError, MemoryError) as error:
         what = "the manifest has the wrong form" if isinstance(error, ValidationError) else "the manifest is no JSON"
-        return Fault(where=MANIFEST, what=what, value=str(error))
+        return Fault(where=MANIFEST, what=what, value=str(error), fix=DAMAGED)
+    if manifest.to_bytes() != data:
+        return Fault(where=MANIFEST, what="changed: not written the way quantplay writes it", fix=DAMAGED)
+    return manifest
 
 
 def compare(folder: Path, manifest: PackageManifest) -> list[Fault]:
@@ -89,19 +110,29 @@ def compare(folder: Path, manifest: PackageManifest) -> list[Fault]:
         listed.add(entry.path)
         path = files.get(entry.path)
         if path is None:
-            faults.append(Fault(where=entry.path, what="missing"))
+            faults.append(Fault(where=entry.path, what=MISSING))
         elif path.is_symlink() or not path.is_file():
-            faults.append(Fault(where=entry.path, what="not a plain file", fix="copy the package again, without links"))
-        elif (size := path.stat().st_size) != entry.size_bytes:
-            faults.append(
-                Fault(where=entry.path, what="changed", value=f"{size} bytes", allowed=f"{entry.size_bytes} bytes")
-            )
-        elif (found := digest_of_file(path)) != entry.sha256:
-            faults.append(
-                Fault(where=entry.path, what="changed", value=f"sha256 {found}", allowed=f"sha256 {entry.sha256}")
-            )
-    faults += [
-        Fault(where=name, what="added: not listed in the manifest", fix="delete it")
-        for name in sorted(files.keys() - listed)
-    ]
+            faults.append(Fault(where=entry.path, what=NOT_PLAIN, fix="copy the package again, without links"))
+        else:
+            faults += changed(path, entry)
+    for name in sorted(files.keys() - listed):
+        plain = files[name].is_file() and not files[name].is_symlink()
+        what = ADDED if plain else f"{ADDED}, and {NOT_PLAIN}"
+        faults.append(Fault(where=name, what=what, fix="delete it"))
     return faults
+
+
+def changed(path: Path, entry: FileEntry) -> list[Fault]:
+    """What tells the file from its line in the manifest; nothing where it is the listed one."""
+    try:
+        size = path.stat().st_size
+        found = f"sha256 {digest_of_file(path)}" if size == entry.size_bytes else f"{size} bytes"
+    except OSError as error:
+        return [Fault(where=entry.path, what="can't be read", value=error.strerror, fix="give yourself access to it")]
+    wanted = f"sha256 {entry.sha256}" if size == entry.size_bytes else f"{entry.size_bytes} bytes"
+    return [] if found == wanted else [Fault(where=entry.path, what="changed", value=found, allowed=wanted)]
+
+
+def safe_to_read(faults: list[Fault]) -> bool:
+    """Whether what `compare` found leaves the files readable: a link or a pipe may lead anywhere, or never end."""
+    return not any(NOT_PLAIN in fault.what for fault in faults)

@@ -16,7 +16,7 @@ from quantplay.handoff.summaries import baseline_with_items, evaluation_with_ite
 from quantplay.plan import Plan
 from quantplay.records import Artifact, Baseline, Decision, Digest, EnvelopeChoice, Evaluation, Inputs, Recipe
 
-LARGEST_JSON = 256 << 20
+LARGEST_JSON = 32 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +132,9 @@ class Reading:
             return read()
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, QuantplayError) as error:
             self.faults.append(Fault(where=name, what="can't be read as a package's record", value=str(error)))
-            return None
+        except MemoryError:
+            self.faults.append(Fault(where=name, what="would take more memory than a check may take"))
+        return None
 
     def body(self, name: str) -> Any:
         return self.attempt(name, lambda: json.loads((self.folder / name).read_bytes()))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import tarfile
 from pathlib import Path, PurePosixPath
 
 from quantplay.errors import IntegrityError
 
-MOST_MEMBERS = 100_000
+MOST_MEMBERS = 20_000
+LARGEST_READ = 1 << 20  # bytes at once; a header that claims more is no header of a package
 
 
 def write_tar(folder: Path, out: Path, top: str) -> None:
@@ -27,14 +29,17 @@ def unpack_tar(archive_path: Path, folder: Path) -> Path:
     """Unpack into `folder` and return the package's own folder in it.
 
     Only plain files with plain relative names below one top folder are written. Links, devices, sparse files, `..`, names
-    that come twice, compressed archives and members larger than the archive raise IntegrityError. Modes, owners and times of the
-    archive are ignored.
+    that come twice, compressed archives, members larger than the archive and bytes that belong to no member raise
+    IntegrityError. Modes, owners and times of the archive are ignored. Memory stays within a few MiB whatever the archive claims.
     """
     room = archive_path.stat().st_size
     top: str | None = None
     count = 0
     try:
-        with tarfile.open(archive_path, "r:") as archive:
+        with (
+            SmallReads(archive_path) as file,
+            tarfile.open(fileobj=file, mode="r:") as archive,  # type: ignore[arg-type] - any readable object will do
+        ):
             for member in archive:
                 count += 1
                 name = plain_name(member)
@@ -52,13 +57,45 @@ def unpack_tar(archive_path: Path, folder: Path) -> Path:
                 if room < 0 or count > MOST_MEMBERS:
                     raise refused(member.name, "makes the archive larger than it can be")
                 copy_member(archive, member, folder.joinpath(*name.parts))
-    except (tarfile.TarError, EOFError) as error:
+                require_zeros(file, member.offset_data + member.size, -member.size % tarfile.BLOCKSIZE, member.name)
+            require_end(file, archive.offset, archive_path)
+    except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as error:
         raise IntegrityError(
             f"{archive_path.name} can't be read as an uncompressed tar", value=error, fix="copy the package again"
         ) from error
     if top is None:
         raise IntegrityError(f"{archive_path.name} is empty", fix="copy the package again")
     return folder / top
+
+
+class SmallReads(io.FileIO):
+    """A file that refuses to read much at once: tarfile reads a long name as a whole, of whatever length the archive claims."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or not 0 <= size <= LARGEST_READ:
+            raise tarfile.ReadError(f"a header of {size} bytes")
+        return super().read(size) or b""
+
+
+def require_zeros(file: SmallReads, start: int, count: int, member: str) -> None:
+    """The bytes that fill up a member's last block hide nothing."""
+    file.seek(start)
+    if file.read(count).strip(b"\0"):
+        raise refused(member, "is followed by bytes that belong to no file")
+
+
+def require_end(file: SmallReads, offset: int, archive: Path) -> None:
+    """From `offset`, behind the last member, come two blocks of zeros or more, and nothing else."""
+    count = file.seek(0, io.SEEK_END) - offset
+    clean = count >= 2 * tarfile.BLOCKSIZE
+    file.seek(offset)
+    while clean and (chunk := file.read(LARGEST_READ)):
+        clean = not chunk.strip(b"\0")
+    if not clean:
+        raise IntegrityError(
+            f"{archive.name} does not end as an archive does: it was cut off, damaged or appended to",
+            value=f"{count} bytes behind the last whole file", fix="copy the package again",
+        )  # fmt: skip
 
 
 def copy_member(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:

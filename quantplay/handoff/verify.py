@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from quantplay.engines.whole_file import require_space
 from quantplay.errors import Fault, InputError, IntegrityError, QuantplayError
 from quantplay.handoff import layout
 from quantplay.handoff.checks import CHECKS, Check
-from quantplay.handoff.manifest import compare, read_manifest
+from quantplay.handoff.manifest import compare, read_manifest, safe_to_read
 from quantplay.handoff.opened import OpenPackage, open_package
 from quantplay.handoff.tarball import unpack_tar
 from quantplay.records import Digest
@@ -44,8 +45,22 @@ def verify(path: Path, *, manifest_digest: str | None = None) -> VerifyReport:
     as a whole is found out too. Raises InputError where there is nothing at `path`, OutOfSpace where an archive can't be
     unpacked; everything wrong with the package itself is in the answer.
     """
+    try:
+        with package_folder(path) as folder:
+            return verify_folder(folder, path, manifest_digest)
+    except IntegrityError as error:
+        return unusable(path, Fault(where=path.name, what=error.what, value=str(error.value or ""), fix=error.fix))
+
+
+@contextmanager
+def package_folder(path: Path) -> Iterator[Path]:
+    """The folder of the package at `path`; an archive is unpacked into a temporary one, gone at the end.
+
+    Raises InputError where there is nothing, IntegrityError on an archive that is none of ours, OutOfSpace.
+    """
     if path.is_dir():
-        return verify_folder(path, path, manifest_digest)
+        yield path
+        return
     if not path.is_file():
         raise InputError(
             "there is no package here", value=path, allowed="a package's folder, or its .tar",
@@ -53,18 +68,18 @@ def verify(path: Path, *, manifest_digest: str | None = None) -> VerifyReport:
         )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="quantplay-verify-") as temporary:
         require_space(Path(temporary), path.stat().st_size)
-        try:
-            folder = unpack_tar(path, Path(temporary))
-        except IntegrityError as error:
-            fault = Fault(where=path.name, what=error.what, value=str(error.value or ""), fix=error.fix)
-            return VerifyReport(path=str(path), problems=(fault,), checked=(), not_proven=open_questions(None))
-        return verify_folder(folder, path, manifest_digest)
+        yield unpack_tar(path, Path(temporary))
+
+
+def unusable(path: Path, fault: Fault) -> VerifyReport:
+    """The answer where the package can't even be opened."""
+    return VerifyReport(path=str(path), problems=(fault,), checked=(), not_proven=open_questions(None))
 
 
 def verify_folder(folder: Path, named: Path, manifest_digest: str | None) -> VerifyReport:
     manifest = read_manifest(folder)
     if isinstance(manifest, Fault):
-        return VerifyReport(path=str(named), problems=(manifest,), checked=(), not_proven=open_questions(None))
+        return unusable(named, manifest)
     digest = digest_of_file(folder / layout.MANIFEST)
     checked: list[str] = []
     problems = compare(folder, manifest)
@@ -83,7 +98,7 @@ def verify_folder(folder: Path, named: Path, manifest_digest: str | None) -> Ver
                     fix="this is another package, or a changed one",
                 )
             )
-    package = open_package(folder, manifest)
+    package = open_package(folder, manifest) if safe_to_read(problems) else []
     if isinstance(package, OpenPackage):
         checked.append("every record has the form it must have")
         for sentence, check in checks_for(package):
@@ -126,6 +141,8 @@ def run_check(check: Check, package: OpenPackage) -> list[Fault]:
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, IndexError, OSError) as error:
         name = check.__name__.replace("_", " ")
         return [Fault(where=package.folder.name, what=f"can't be checked ({name})", value=repr(error))]
+    except MemoryError:
+        return [Fault(where=package.folder.name, what="would take more memory than a check may take")]
 
 
 def open_questions(
