@@ -11,7 +11,40 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
+from quantplay.digest import digest_of
+from quantplay.formats import TYPES
+from quantplay.quantizers.gguf import read_tensors
+from quantplay.quantizers.recipe import HIGHER_PRECISION, library_versions
+from quantplay.records import Recipe
+
 PILOT = Path(__file__).parents[2] / "examples" / "pilot" / "model"
+
+
+NOTHING = digest_of([])
+
+
+def recipe(kind: str, *, importance: bool = False, tensor_types: dict[str, str] | None = None) -> Recipe:
+    serving = TYPES[kind]
+    return Recipe(
+        format="gguf", type=kind, method="llama.cpp-quantize", bits_per_weight=serving.bits_per_weight, bits_activations=16,
+        group_size=serving.group_size, importance_matrix=importance, tensor_types=tensor_types or {},
+        higher_precision=HIGHER_PRECISION, model=NOTHING, calibration=NOTHING, calibration_samples=4, calibration_tokens=128,
+        seed=0, threads=1, versions=library_versions(), converter=NOTHING,
+    )  # fmt: skip
+
+
+def even_importance(reference: Path) -> dict[str, np.ndarray]:
+    return {
+        name: np.linspace(0.5, 2, tensor.shape[0], dtype=np.float32)
+        for name, tensor in read_tensors(reference).items()
+        if name.startswith("blk.") and len(tensor.shape) > 1
+    }
+
+
+def number_of(kind: str) -> int:
+    ftype = TYPES[kind].ftype
+    assert ftype is not None
+    return ftype
 
 
 def save_random_llama(

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from quantize_models import save_random_llama, write_random_gguf
+from quantize_models import even_importance, number_of, recipe, save_random_llama, write_random_gguf
 
 from quantplay import process
-from quantplay.digest import digest_of, digest_of_file
+from quantplay.digest import digest_of_file
 from quantplay.engines.llama_cpp import LlamaModel
 from quantplay.engines.llama_quantize import quantize_file, quantizer_log
 from quantplay.envelope.memory import estimate
@@ -20,35 +20,7 @@ from quantplay.formats import TYPES
 from quantplay.quantizers import METHODS, method
 from quantplay.quantizers.gguf import RECIPE_KEY, expand_overrides, quantize, read_tensors, require_covered
 from quantplay.quantizers.importance import ImportanceMatrix
-from quantplay.quantizers.recipe import HIGHER_PRECISION, library_versions
-from quantplay.records import Artifact, Recipe
-
-NOTHING = digest_of([])
-
-
-def recipe(kind: str, *, importance: bool = False, tensor_types: dict[str, str] | None = None) -> Recipe:
-    serving = TYPES[kind]
-    return Recipe(
-        format="gguf", type=kind, method="llama.cpp-quantize", bits_per_weight=serving.bits_per_weight, bits_activations=16,
-        group_size=serving.group_size, importance_matrix=importance, tensor_types=tensor_types or {},
-        higher_precision=HIGHER_PRECISION, model=NOTHING, calibration=NOTHING, calibration_samples=4, calibration_tokens=128,
-        seed=0, threads=1, versions=library_versions(), converter=NOTHING,
-    )  # fmt: skip
-
-
-def even_importance(reference: Path) -> dict[str, np.ndarray]:
-    return {
-        name: np.linspace(0.5, 2, tensor.shape[0], dtype=np.float32)
-        for name, tensor in read_tensors(reference).items()
-        if name.startswith("blk.") and len(tensor.shape) > 1
-    }
-
-
-def number_of(kind: str) -> int:
-    ftype = TYPES[kind].ftype
-    assert ftype is not None
-    return ftype
-
+from quantplay.records import Artifact
 
 # --- llama.cpp's quantizer -----------------------------------------------------------------------------------------
 
