@@ -81,8 +81,8 @@ def test_keys_that_cannot_be_used_say_why(team: Team, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello")
     (tmp_path / "text").chmod(0o600)
     assert "not an SSH key" in refused(tmp_path / "text")
-    public = team.ada.key.with_name(f"{team.ada.key.name}.pub")
-    assert "the SSH agent holds no private key for it" in refused(public)
+    (tmp_path / "alone.pub").write_text(team.ada.public)
+    assert "the SSH agent holds no private key for it" in refused(tmp_path / "alone.pub")
     wide = made_signer(tmp_path, "wide").key
     wide.chmod(0o644)
     assert f"chmod 600 {wide}" in refused(wide)
