@@ -42,6 +42,8 @@ bool common_params_parse(int argc, char ** argv, common_params & params, llama_e
             params.n_ctx = std::stoi(value);
         } else if (option == "-b") {
             params.n_batch = params.n_ubatch = std::stoi(value);
+        } else if (option == "--chunks") {
+            params.n_chunks = std::stoi(value);
         } else if (option == "-t") {
             params.cpuparams.n_threads = params.cpuparams_batch.n_threads = std::stoi(value);
         } else if (option == "-ct") {

@@ -13,6 +13,7 @@ from quantplay.errors import InputError
 from quantplay.quantizers.importance import (
     ImportanceMatrix,
     calibration_texts,
+    importance_of_tokens,
     load_importance,
     measure_importance,
     save_importance,
@@ -66,6 +67,22 @@ def test_equal_inputs_give_equal_bytes_and_texts_are_averaged(
     for name, values in matrix.values.items():
         np.testing.assert_allclose(turned.values[name], values, rtol=1e-4)
     assert measure_importance(model, TEXTS[:2], tokens=24, threads=1).digest() != matrix.digest()
+
+
+@pytest.mark.parametrize("threads", [2, 4])
+def test_a_thread_count_gives_its_own_bytes_every_time(model: Path, matrix: ImportanceMatrix, threads: int) -> None:
+    first, again = (measure_importance(model, TEXTS, tokens=24, threads=threads) for _ in range(2))
+    assert again.digest() == first.digest()
+    for name, values in matrix.values.items():
+        np.testing.assert_allclose(first.values[name], values, rtol=1e-5)
+
+
+def test_texts_and_their_tokens_give_the_same_matrix(model: Path, matrix: ImportanceMatrix) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    samples = [tokenizer(text)["input_ids"][:24] for text in TEXTS]
+    assert importance_of_tokens(model, samples, threads=1).digest() == matrix.digest()
 
 
 def test_it_survives_a_file(matrix: ImportanceMatrix, tmp_path: Path) -> None:
