@@ -30,9 +30,10 @@ from quantplay.records import (
     Manifest,
     PackageRef,
     Recipe,
+    SignOff,
 )
 from quantplay.settings import Settings
-from quantplay.store import connect, embedded, events, records, runs, sanctions, tables
+from quantplay.store import connect, embedded, events, records, runs, sanctions, signoffs, tables
 from quantplay.store.artifacts import ArtifactStore
 from quantplay.store.events import Event
 from quantplay.store.locks import lock_key
@@ -40,6 +41,7 @@ from quantplay.store.records import Kind, R
 from quantplay.store.runs import Attempt, Run
 from quantplay.store.sanctions import Sanction
 from quantplay.store.schema import ensure_schema
+from quantplay.store.signoffs import Awaiting, Check
 
 
 def open_store(settings: Settings, on_progress: Callable[[str], None] | None = None) -> Store:
@@ -193,6 +195,14 @@ class Store:
     def get_package(self, key: str) -> PackageRef | None:
         return self._get(records.PACKAGE, key)
 
+    def packages_of_run(self, run: str) -> tuple[PackageRef, ...]:
+        """Every package recorded as written by `run`, an id as text."""
+        table = tables.packages
+        with self._begin() as connection:
+            keys = connection.scalars(sa.select(table.c.key).where(table.c.run == run)).all()
+            found = [records.get(connection, records.PACKAGE, key) for key in keys]
+        return tuple(package for package in found if package is not None)
+
     # --- sanctioned baselines --------------------------------------------------------------------------------------------
 
     def sanctioned_baseline(self, identity: str, days: int | None = None) -> str | None:
@@ -294,6 +304,38 @@ class Store:
         """Every look at this gate split with this model, under whatever plan: a loosened gate shows here."""
         with self._begin() as connection:
             return runs.attempts_of(connection, model=model, evaluation_content=evaluation_content)
+
+    # --- sign-offs -------------------------------------------------------------------------------------------------------
+
+    def put_signoff(self, signoff: SignOff, check: Check | None = None) -> None:
+        """Record a signature and its event in one transaction, unless `check` finds reasons to refuse it (InputError)."""
+        with self._begin() as connection:
+            signoffs.put(connection, signoff, check)
+
+    def signoffs_of(self, run: UUID | str) -> tuple[SignOff, ...]:
+        """Every signature of a run, oldest first."""
+        with self._begin() as connection:
+            return signoffs.of_run(connection, str(run))
+
+    def signoffs_of_decision(self, decision: str) -> tuple[SignOff, ...]:
+        """Every signature about this decision record, under whatever run, oldest first."""
+        with self._begin() as connection:
+            return signoffs.of_decision(connection, decision)
+
+    def awaiting(self, run: UUID) -> Awaiting | None:
+        """What a run waits for a signature with; None where it waits for nothing."""
+        with self._begin() as connection:
+            return signoffs.awaiting(connection, run)
+
+    def awaiting_of_plan(self, plan: str) -> tuple[Awaiting, ...]:
+        """Runs of this plan that wait for a signature, newest first."""
+        with self._begin() as connection:
+            return signoffs.awaiting_of_plan(connection, plan)
+
+    def newer_gates(self, run: UUID) -> tuple[tuple[str, str], ...]:
+        """(run, gate) of later runs of the same plan name and model that froze another gate."""
+        with self._begin() as connection:
+            return signoffs.newer_gates(connection, run)
 
     # --- events, pins, locks ---------------------------------------------------------------------------------------------
 
