@@ -118,10 +118,13 @@ def verify(
     manifest: Annotated[
         str | None, typer.Option(help="SHA-256 of manifest.json as the run showed it; finds a package rewritten whole.")
     ] = None,
+    registry: Annotated[
+        bool, typer.Option("--registry", help="Ask the product database for that digest, instead of giving it.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Check a hand-off package offline. Every file and digest, and that the decision follows from the results."""
-    start("verify", package=package, manifest=manifest, json=json)
+    start("verify", package=package, manifest=manifest, registry=registry, json=json)
 
 
 @app.command()
