@@ -17,7 +17,7 @@ def load_model(folder: Path, *, dtype: str = "float32") -> PreTrainedModel:
     """The causal language model in `folder`, on the CPU, ready for inference.
 
     Raises InputError when transformers does not know the architecture, the weights do not fit the configuration, or a
-    tensor is missing: transformers itself would only warn and fill it with random numbers.
+    tensor is missing or left over: transformers itself would only warn, and fill it with random numbers or drop it.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -38,7 +38,9 @@ def load_model(folder: Path, *, dtype: str = "float32") -> PreTrainedModel:
             local_files_only=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # safetensors and tokenizers raise plain Exception
         raise InputError(
             f"transformers can't load the model: {error}",
             value=folder,
@@ -47,10 +49,10 @@ def load_model(folder: Path, *, dtype: str = "float32") -> PreTrainedModel:
     finally:
         logging.set_verbosity(verbosity)
     model, report = loaded
-    wrong = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
+    wrong = sorted(str(key) for kind in ("missing_keys", "mismatched_keys", "unexpected_keys") for key in report[kind])
     if wrong:
         raise InputError(
-            "the weights do not fit config.json: tensors are missing or have another shape",
+            "the weights do not fit config.json: tensors are missing, have another shape, or have no place in the model",
             value=", ".join(wrong),
             fix="use the config.json and the safetensors of the same model",
         )
@@ -64,7 +66,9 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     require_folder(folder)
     try:
         return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:
         raise InputError(
             f"transformers can't load the tokenizer: {error}",
             value=folder,

@@ -7,6 +7,7 @@ transformers or lm-eval, so a plan can be checked in a second. The formats: docs
 from quantplay.evalset.finite import require_finite_weights
 from quantplay.evalset.items import SCORER_NAMES, EvalItem, read_item_files, read_items
 from quantplay.evalset.manifests import manifest_of_files
+from quantplay.evalset.model_config import vocabulary_size
 from quantplay.evalset.models import manifest_of_model, model_files
 from quantplay.evalset.sources import resolve_model
 from quantplay.evalset.taskfiles import TaskFile, read_task_file
@@ -26,4 +27,5 @@ __all__ = [
     "read_texts",
     "require_finite_weights",
     "resolve_model",
+    "vocabulary_size",
 ]

@@ -85,7 +85,9 @@ def choices_of(line: Line, scorer: object) -> tuple[str, ...]:
     if not isinstance(choices, list) or not all(isinstance(choice, str) and choice.strip() for choice in choices):
         line.fault("`choices` is no list of texts", value=choices, allowed="two or more JSON strings, none empty")
     elif len(choices) < 2 or len(set(choices)) < len(choices):
-        line.fault("`choices` has fewer than two, or the same one twice", value=choices)
+        line.fault(
+            "`choices` has fewer than two, or the same one twice", value=choices, allowed="two or more, all different"
+        )
     else:
         # Through `text`, so that a choice is held to the same rules as an answer.
         inner = Line(line.where, {f"choices[{i}]": choice for i, choice in enumerate(choices)})
@@ -100,9 +102,10 @@ def check_answer(line: Line, scorer: object, answer: str, choices: tuple[str, ..
     if scorer == "choice" and choices and answer not in choices:
         line.fault("the answer is none of the choices", value=answer, allowed=" | ".join(choices))
     if scorer == "number" and last_number(answer) is None:
-        line.fault("the scorer is `number` and the answer holds none", value=answer)
+        line.fault("the scorer is `number` and the answer holds none", value=answer, fix="write it in digits")
     if scorer == "json":
         try:
             json_value(answer)
         except RefusedError as error:
-            line.fault(f"the scorer is `json` and the answer is no JSON: {printable(str(error))}", value=answer)
+            what = f"the scorer is `json` and the answer is no JSON: {printable(str(error))}"
+            line.fault(what, value=answer, fix="correct the answer, or use the scorer `exact`")

@@ -17,6 +17,7 @@ from quantplay.errors import Fault, InputError
 
 MAX_LINE_BYTES = 1 << 20
 MAX_ID_LENGTH = 200
+ONE_OBJECT = 'one JSON object a line, such as {"id": "a-1", ...}'
 BOM = b"\xef\xbb\xbf"
 OTHER_FORMATS = {
     b"\x1f\x8b": ("is compressed (gzip)", "unpack it: gunzip"),
@@ -70,13 +71,13 @@ class Line:
         if not isinstance(value, str):
             self.fault(f"`{key}` is no text", value=value, allowed="a JSON string")
         elif not value.strip():
-            self.fault(f"`{key}` is empty")
+            self.fault(f"`{key}` is empty", allowed="a name, one line of text")
         elif value != value.strip():
             self.fault(f"`{key}` starts or ends with a space", value=value, fix="remove the space")
         elif len(value) > MAX_ID_LENGTH:
             self.fault(f"`{key}` is too long", value=f"{len(value)} characters", allowed=f"up to {MAX_ID_LENGTH}")
         elif CONTROL.search(value) or SURROGATE.search(value):
-            self.fault(f"`{key}` holds a control character or half a surrogate pair", value=value)
+            self.fault(f"`{key}` holds a control character or half a surrogate pair", value=value, fix="remove it")
         else:
             return value
         return None
@@ -89,7 +90,7 @@ class Line:
         if not isinstance(value, str):
             self.fault(f"`{key}` is no text", value=value, allowed="a JSON string")
         elif not value.strip():
-            self.fault(f"`{key}` is empty")
+            self.fault(f"`{key}` is empty", allowed="a text that is not blank")
         elif found := CONTROL_IN_TEXT.search(value):
             self.fault(
                 f"`{key}` holds a control character",
@@ -97,7 +98,9 @@ class Line:
                 allowed="tab and newline",
             )
         elif SURROGATE.search(value):
-            self.fault(f"`{key}` holds half a surrogate pair, which is no Unicode text")
+            self.fault(
+                f"`{key}` holds half a surrogate pair, which is no Unicode text", fix="remove it, or write both halves"
+            )
         else:
             return value
         return None
@@ -129,20 +132,20 @@ def read_lines(path: Path, faults: list[Fault]) -> Iterator[Line]:
             body = parse(raw)
         except UnicodeDecodeError as error:
             what = f"byte {error.start + 1} of the line is no UTF-8"
-            faults.append(Fault(where=where, what=what, value=raw[error.start : error.start + 4].hex(" ")))
+            shown = raw[error.start : error.start + 4].hex(" ")
+            faults.append(Fault(where=where, what=what, value=shown, allowed="UTF-8", fix="save the file as UTF-8"))
         except RecursionError:
-            faults.append(Fault(where=where, what="the JSON is nested too deep"))
+            faults.append(Fault(where=where, what="the JSON is nested too deep", allowed=ONE_OBJECT))
         except ValueError as error:  # RefusedError, JSONDecodeError and Python's limit on the digits of an integer
-            faults.append(Fault(where=where, what=f"no valid JSON: {printable(str(error))}"))
+            faults.append(Fault(where=where, what=f"no valid JSON: {printable(str(error))}", allowed=ONE_OBJECT))
         else:
             if isinstance(body, dict):
                 yield Line(where=where, body=body)
             else:
-                faults.append(
-                    Fault(where=where, what="the line is no JSON object", value=printable(body), allowed='{"id": ...}')
-                )
+                what = "the line is no JSON object"
+                faults.append(Fault(where=where, what=what, value=printable(body), allowed=ONE_OBJECT))
     if count == 0:
-        faults.append(Fault(where=str(path), what="the file is empty", allowed="one JSON object a line"))
+        faults.append(Fault(where=str(path), what="the file is empty", allowed=ONE_OBJECT))
 
 
 def raw_lines(path: Path) -> Iterator[tuple[int, bytes | None]]:

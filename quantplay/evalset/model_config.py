@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from quantplay.errors import Fault
 from quantplay.evalset.jsonl import printable
-from quantplay.evalset.weights import Tensor
+from quantplay.evalset.weights import BrokenWeightsError, Tensor, read_header
 
 OBJECTS = (
     "config.json", "generation_config.json", "special_tokens_map.json", "tokenizer.json",
@@ -57,17 +58,34 @@ def model_faults(config: dict[str, Any]) -> Iterator[Fault]:
 
 def embedding_faults(files: Mapping[str, Path], tensors: Mapping[str, Tensor]) -> Iterator[Fault]:
     """`vocab_size` of config.json is the number of rows of the token embedding."""
-    config = read_json(files["config.json"]) if "config.json" in files else None
+    size = stated_size(read_json(files["config.json"])) if "config.json" in files else None
     rows = embedding_rows(tensors)
-    if not isinstance(config, dict) or rows is None:
-        return
-    text = config.get("text_config")
-    size = (text if isinstance(text, dict) else config).get("vocab_size")
-    if size is not None and size != rows:
+    if size is not None and rows is not None and size != rows:
         yield Fault(
             where="config.json", what="`vocab_size` is not what the weights have", value=printable(size),
             allowed=f"{rows}, the rows of the token embedding", fix="use config.json and weights of one model",
         )  # fmt: skip
+
+
+def vocabulary_size(folder: Path) -> int | None:
+    """Tokens the model in `folder` has embeddings for: by its weights, else by config.json; None where neither says."""
+    tensors: dict[str, Tensor] = {}
+    for path in folder.glob("*.safetensors"):
+        with suppress(OSError, BrokenWeightsError):
+            tensors |= read_header(path)
+    rows = embedding_rows(tensors)
+    if rows is None:
+        size = stated_size(read_json(folder / "config.json"))
+        rows = size if type(size) is int else None
+    return rows
+
+
+def stated_size(config: Any) -> Any:
+    """What config.json says under `vocab_size`, where it says anything."""
+    if not isinstance(config, dict):
+        return None
+    text = config.get("text_config")
+    return (text if isinstance(text, dict) else config).get("vocab_size")
 
 
 def embedding_rows(tensors: Mapping[str, Tensor]) -> int | None:

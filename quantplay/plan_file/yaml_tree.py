@@ -199,7 +199,10 @@ def unopened(path: Path, where: str, error: Exception) -> Fault:
             allowed="a YAML file",
             fix=f"name one of {', '.join(inside)}" if inside else None,
         )
-    return Fault(where=where, what=f"can't be read: {getattr(error, 'strerror', None) or error}")
+    return Fault(
+        where=where, what=f"can't be read: {getattr(error, 'strerror', None) or error}", allowed="a YAML file",
+        fix="check the path, and that you may read the file",
+    )  # fmt: skip
 
 
 def broken(where: str, *faults: Fault) -> Tree:
@@ -235,7 +238,7 @@ def parse(text: str, where: str) -> Tree:
         )
         value = None
     except ValueError as error:  # an escape such as "\U00110000", which the scanner gives to chr()
-        builder.fault(1, f"can't be read as YAML: {error}")
+        builder.fault(1, f"can't be read as YAML: {error}", fix="look for `\\U` and `\\x` in quoted texts")
         value = None
     except UnreadableError:
         value = None
@@ -261,7 +264,7 @@ def syntax_faults(text: str, where: str, error: yaml.MarkedYAMLError) -> list[Fa
     )]  # fmt: skip
 
 
-def syntax_hint(error: yaml.MarkedYAMLError) -> str | None:
+def syntax_hint(error: yaml.MarkedYAMLError) -> str:
     problem, context = str(error.problem), str(error.context)
     if error.context_mark and ("flow" in context or "quoted scalar" in context):
         return f"close the bracket or quote that opens in line {error.context_mark.line + 1}"
@@ -271,4 +274,4 @@ def syntax_hint(error: yaml.MarkedYAMLError) -> str | None:
         return "put the value in quotes"
     if "could not find expected ':'" in problem or "<block end>" in problem:
         return "write `key: value`, and indent the keys of one part by the same number of spaces"
-    return None
+    return "look for a missing quote, colon or bracket here or in the line above"

@@ -37,6 +37,7 @@ from quantplay.plays.check_sets import (
     slice_faults,
     split_warnings,
 )
+from quantplay.plays.check_tokenizer import open_tokenizer, vocabulary_faults
 from quantplay.plays.target import target_findings
 from quantplay.records import Digest, Record
 
@@ -123,9 +124,14 @@ def rule_faults(file: PlanFile, sets: Sets, base: Path) -> Iterator[Fault]:
     if decoding is not None:
         yield from answer_faults(file, decoding, sets)
     folder = model_folder(model, base) if model is not None else None
-    if envelope is not None and decoding is not None and folder is not None and is_folder(folder):
-        items = (*(sets.gate or ()), *(sets.dev or ()))
-        yield from length_faults(file, envelope, decoding, items, folder)
+    tokenizer = open_tokenizer(folder) if folder is not None and is_folder(folder) else None
+    if isinstance(tokenizer, Fault):
+        yield tokenizer
+    elif tokenizer is not None and folder is not None:
+        yield from vocabulary_faults(tokenizer, folder)
+        if envelope is not None and decoding is not None:
+            items = (*(sets.gate or ()), *(sets.dev or ()))
+            yield from length_faults(file, envelope, decoding, items, tokenizer)
 
 
 def rule_warnings(file: PlanFile, sets: Sets, base: Path) -> Iterator[Fault]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from quantplay.errors import Fault
 from quantplay.evalset import EvalItem
@@ -11,21 +11,21 @@ from quantplay.plan import Decoding, Envelope
 from quantplay.plan_file import PlanFile
 from quantplay.plays.check_sets import WHOLE_ANSWER
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 COUNTED = 200  # the texts with most characters; the one with most tokens is among them but for oddities
 BOS = 1
 
 
 def length_faults(
-    file: PlanFile, envelope: Envelope, decoding: Decoding, items: Sequence[EvalItem], model_folder: Path
+    file: PlanFile, envelope: Envelope, decoding: Decoding, items: Sequence[EvalItem], tokenizer: Tokenizer
 ) -> Iterator[Fault]:
-    """Nothing where the model has no tokenizer.json: then it can't be counted without loading the model."""
-    tokenizer = model_folder / "tokenizer.json"
-    if not items or not tokenizer.is_file():
+    """`tokenizer`: the model's own, without truncation or padding."""
+    if not items:
         return
     prompts = token_counts(tokenizer, {item.id: item.prompt for item in items})
     answers = token_counts(tokenizer, {item.id: item.answer for item in items if item.scorer in WHOLE_ANSWER})
-    if prompts is None or answers is None:
-        return
     longest = max(prompts, key=lambda name: prompts[name])
     needed = BOS + prompts[longest] + decoding.max_tokens
     if needed > envelope.context_tokens:
@@ -48,16 +48,8 @@ def length_faults(
         )
 
 
-def token_counts(tokenizer: Path, texts: dict[str, str]) -> dict[str, int] | None:
-    """Name -> tokens without special ones, of the longest texts; None when the tokenizer can't be loaded alone."""
-    from tokenizers import Tokenizer
-
-    try:
-        loaded = Tokenizer.from_file(str(tokenizer))
-    except Exception:  # noqa: BLE001 - the library raises plain Exception; the engine will say what is wrong with it
-        return None
-    loaded.no_truncation()
-    loaded.no_padding()
+def token_counts(tokenizer: Tokenizer, texts: dict[str, str]) -> dict[str, int]:
+    """Name -> tokens without special ones, of the longest texts."""
     names = sorted(texts, key=lambda name: len(texts[name]), reverse=True)[:COUNTED]
-    encoded = loaded.encode_batch([texts[name] for name in names], add_special_tokens=False)
+    encoded = tokenizer.encode_batch([texts[name] for name in names], add_special_tokens=False)
     return {name: len(encoding.ids) for name, encoding in zip(names, encoded, strict=True)}

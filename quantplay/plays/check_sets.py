@@ -37,10 +37,14 @@ def read_sets(file: PlanFile, evaluation: EvaluationSet | None, calibration: Cal
 
     def read(place: Place, name: str, reader: Callable[[Path], T]) -> T | None:
         path = base / name
+        label = ".".join(str(part) for part in place)
         try:
+            if path.exists() and not path.is_file():
+                what = f"{label}: is a folder" if path.is_dir() else f"{label}: is a pipe or a device"
+                sets.faults.append(file.fault(place, what, value=str(path), allowed="a file relative to the plan"))
+                return None
             if not path.is_file():
                 near = nearby(path)
-                label = ".".join(str(part) for part in place)
                 sets.faults.append(
                     file.fault(
                         place, f"{label}: there is no such file", value=str(path), allowed="a file relative to the plan",
@@ -52,7 +56,8 @@ def read_sets(file: PlanFile, evaluation: EvaluationSet | None, calibration: Cal
         except InputError as error:
             sets.faults += error.faults or (Fault(where=str(path), what=error.what, fix=error.fix),)
         except OSError as error:
-            sets.faults.append(Fault(where=str(path), what=f"can't be read: {error.strerror}"))
+            what = f"{label}: can't be read: {error.strerror}"
+            sets.faults.append(file.fault(place, what, value=str(path), allowed="a file relative to the plan"))
         return None
 
     if evaluation is not None:

@@ -65,7 +65,7 @@ BAD_PLANS: list[tuple[str, str, str, tuple[str, ...]]] = [
     ('stop: ["\\n"]', 'stop: [""]', "stop:", ("an empty text stops every answer",)),
     ("  samples: 128", "  samples: 500", "samples:", ("the file holds fewer", "500 asked for, 130 there")),
     ("  gate: gate.jsonl", "  gate: gates.jsonl", "gates.jsonl", ("evaluation.gate: there is no such file", "did you mean `gate.jsonl`?")),
-    ("  heldout: heldout.jsonl", "  heldout: .", "heldout: .", ("evaluation.heldout: there is no such file",)),
+    ("  heldout: heldout.jsonl", "  heldout: .", "heldout: .", ("evaluation.heldout: is a folder",)),
     ("  heldout: heldout.jsonl", "  heldout: " + "x" * 400, "xxx", ("can't be read",)),
     ("  heldout: heldout.jsonl", "  heldout: heldout.jsonl\n  tasks: [none.yaml]\n  allow_code: [other.yaml]", "tasks:", ("evaluation.tasks.0: there is no such file",)),
     ("  heldout: heldout.jsonl", "  heldout: heldout.jsonl\n  allow_code: [other.yaml]", "allow_code", ("no task file has this name", "other.yaml")),
