@@ -127,6 +127,36 @@ def verify(
     start("verify", package=package, manifest=manifest, registry=registry, json=json)
 
 
+registry = typer.Typer(help="Look up what is recorded, across runs.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(registry, name="registry")
+
+
+@registry.command()
+def baselines(
+    revoke: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Never reuse this one again; its first characters.")
+    ] = None,
+    reason: Annotated[str | None, typer.Option(help="Why it is revoked; needed with --revoke.")] = None,
+    json: AsJson = False,
+) -> None:
+    """List the baselines that may be reused, and until when. A run measures an expired or revoked one again."""
+    start("registry", revoke=revoke, reason=reason, json=json)
+
+
+@app.command()
+def replay(
+    package: Annotated[Path, typer.Argument(help="A hand-off package: folder or .tar.", show_default=False)],
+    sources: Annotated[
+        Path | None,
+        typer.Option(help="Folder with model/ and calibration/, where the package does not carry them.", show_default=False),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Keep the artifact in this file.", show_default=False)] = None,
+    json: AsJson = False,
+) -> None:
+    """Make a package's artifact again. Offline, from its sources and recipe; says whether the same bytes came out."""
+    start("replay", package=package, sources=sources, out=out, json=json)
+
+
 @app.command()
 def doctor(json: AsJson = False) -> None:
     """Say what is here and what is missing. Each with the command that helps; changes nothing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +82,12 @@ def artifact_agrees(package: OpenPackage) -> Iterator[Fault]:
     yield from same(where, "is not the recorded file", digest_of_file(package.artifact_path), artifact.sha256)
     if artifact.format == "gguf":
         from quantplay.quantizers.gguf import RECIPE_KEY
+        from quantplay.quantizers.overrides import undocumented_overrides
 
         found = metadata_text(package.artifact_path, RECIPE_KEY)
         yield from same(where, f"{RECIPE_KEY} in its metadata names another recipe", found, recipe)
+        for fault in undocumented_overrides(package.recipe, package.artifact_path):
+            yield replace(fault, where=f"{where}: {fault.where}")
 
 
 def results_agree(package: OpenPackage) -> Iterator[Fault]:

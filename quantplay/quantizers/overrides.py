@@ -18,7 +18,10 @@ def undocumented_overrides(recipe: Recipe, file: Path) -> list[Fault]:
 
     Reads the header alone. Raises IntegrityError where the file is damaged.
     """
-    shapes = {name: tensor.shape for name, tensor in read_tensors(file).items()}
+    tensors = read_tensors(file)
+    if not tensors:
+        return []
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
     layers, heads_per_group = read_layers(file)
     wanted = stored_types(
         shapes, recipe.type, layers=layers, heads_per_group=heads_per_group, importance=recipe.importance_matrix
@@ -32,7 +35,7 @@ def undocumented_overrides(recipe: Recipe, file: Path) -> list[Fault]:
             allowed=wanted[name],
             fix="name it in the recipe's tensor_types, or make the artifact again from the recipe",
         )
-        for name, tensor in read_tensors(file).items()
+        for name, tensor in tensors.items()
         if tensor.kind != wanted[name] and EXPERTS not in name
     ]
 
@@ -42,7 +45,6 @@ def read_layers(file: Path) -> tuple[int, int]:
     import gguf
 
     fields = gguf.GGUFReader(file).fields
-    architecture = fields["general.architecture"].contents()
 
     def number(key: str, default: int) -> int:
         field = fields.get(f"{architecture}.{key}")
@@ -50,6 +52,7 @@ def read_layers(file: Path) -> tuple[int, int]:
         return int(max(value)) if isinstance(value, list) else int(value)
 
     try:
+        architecture = fields["general.architecture"].contents()
         heads = number("attention.head_count", 1)
         return number("block_count", 1), max(1, heads // max(1, number("attention.head_count_kv", heads)))
     except (KeyError, TypeError, ValueError) as error:

@@ -58,4 +58,4 @@ def test_another_type_than_the_recipes_is_found_tensor_by_tensor(source: Path, t
     quantize_file(source, out, ftype=number_of("Q5_K_M"), threads=1)
     found = undocumented_overrides(recipe("Q4_K_M"), out)
     assert len(found) >= 9 * 4
-    assert {"blk.0.attn_q.weight", "blk.8.ffn_down.weight"} <= {fault.where for fault in found}
+    assert {"blk.0.attn_q.weight", "blk.8.ffn_up.weight"} <= {fault.where for fault in found}
