@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from quantplay.handoff.verify import VerifyReport
 
 
-def command(package: Path, manifest: str | None = None, registry: bool = False, json: bool = False) -> int:
+def command(
+    package: Path, manifest: str | None = None, registry: bool = False, owners: Path | None = None, json: bool = False
+) -> int:
     from quantplay.handoff.apart import verify_apart
 
-    report = verify_apart(package, manifest_digest=manifest)
+    report = verify_apart(package, manifest_digest=manifest, owners=str(owners) if owners is not None else None)
     if registry:
         report = held_against_registry(report)
     if json:

@@ -13,11 +13,14 @@ from quantplay.digest import digest_of_file
 from quantplay.engines.whole_file import require_space
 from quantplay.errors import Fault, InputError, IntegrityError, QuantplayError
 from quantplay.handoff import layout
+from quantplay.handoff.approvals import Approvals, Signed, check_approvals
 from quantplay.handoff.checks import CHECKS, Check
 from quantplay.handoff.manifest import compare, read_manifest, safe_to_read
 from quantplay.handoff.opened import OpenPackage, open_package
+from quantplay.handoff.signatures import read_list
 from quantplay.handoff.tarball import unpack_tar
 from quantplay.records import Digest
+from quantplay.signoff import Owners, read_owners
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,16 +41,20 @@ class VerifyReport:
         return not self.problems
 
 
-def verify(path: Path, *, manifest_digest: str | None = None) -> VerifyReport:
+def verify(
+    path: Path, *, manifest_digest: str | None = None, owners: str | None = None, signatures_due: bool = True
+) -> VerifyReport:
     """Check the package in folder or .tar `path`.
 
     manifest_digest: SHA-256 of manifest.json as the run printed it or the product database holds it; with it a package rewritten
-    as a whole is found out too. Raises InputError where there is nothing at `path`, OutOfSpace where an archive can't be
-    unpacked; everything wrong with the package itself is in the answer.
+    as a whole is found out too. owners: path of the reader's own owners file, which proves who signed. signatures_due: False for
+    a package that was just written and is about to be signed. Raises InputError where there is nothing at `path`, or the owners
+    file can't be used, OutOfSpace where an archive can't be unpacked, MissingDependency where signatures have to be checked
+    without ssh-keygen; everything wrong with the package itself is in the answer.
     """
     try:
         with package_folder(path) as folder:
-            return verify_folder(folder, path, manifest_digest)
+            return verify_folder(folder, path, manifest_digest, owners=owners, signatures_due=signatures_due)
     except IntegrityError as error:
         return unusable(path, Fault(where=path.name, what=error.what, value=str(error.value or ""), fix=error.fix))
 
@@ -76,7 +83,15 @@ def unusable(path: Path, fault: Fault) -> VerifyReport:
     return VerifyReport(path=str(path), problems=(fault,), checked=(), not_proven=open_questions(None))
 
 
-def verify_folder(folder: Path, named: Path, manifest_digest: str | None) -> VerifyReport:
+def verify_folder(
+    folder: Path,
+    named: Path,
+    manifest_digest: str | None = None,
+    *,
+    owners: str | None = None,
+    signatures_due: bool = True,
+) -> VerifyReport:
+    trusted = read_owners(Path(owners)) if owners is not None else None
     manifest = read_manifest(folder)
     if isinstance(manifest, Fault):
         return unusable(named, manifest)
@@ -109,16 +124,34 @@ def verify_folder(folder: Path, named: Path, manifest_digest: str | None) -> Ver
     else:
         known = {fault.where for fault in problems}
         problems += [fault for fault in package if fault.where not in known]
+    approvals = approvals_of(folder, package, digest, trusted) if signatures_due else Approvals()
+    problems += approvals.problems
+    checked += approvals.checked
+    proven = manifest_digest is not None or (approvals.proves_manifest and not problems)
     return VerifyReport(
         path=str(named),
         problems=tuple(problems),
         checked=tuple(checked),
-        not_proven=open_questions(package, folder, given=manifest_digest is not None, digest=digest),
+        not_proven=(*open_questions(package, given=proven, digest=digest), *approvals.not_proven),
         run=manifest.run,
         manifest=digest,
         files=len(manifest.files),
         size_bytes=manifest.size_bytes,
     )
+
+
+def approvals_of(
+    folder: Path, package: OpenPackage | list[Fault], manifest: Digest, owners: Owners | None
+) -> Approvals:
+    """What signatures/ shows; of a package whose records can't be read, only what is wrong with its files."""
+    if not isinstance(package, OpenPackage):
+        _, faults = read_list(folder)
+        return Approvals(problems=faults, not_proven=["Who approved it: the records that were signed can't be read."])
+    signed = Signed(
+        run=package.manifest.run, profile=package.plan.profile, decision=package.decision.digest(),
+        gate=package.plan.gate_digest(), manifest=manifest,
+    )  # fmt: skip
+    return check_approvals(folder, signed, owners)
 
 
 def checks_for(package: OpenPackage) -> Iterator[tuple[str, Check]]:
@@ -146,7 +179,7 @@ def run_check(check: Check, package: OpenPackage) -> list[Fault]:
 
 
 def open_questions(
-    package: OpenPackage | list[Fault] | None, folder: Path | None = None, *, given: bool = False, digest: str = ""
+    package: OpenPackage | list[Fault] | None, *, given: bool = False, digest: str = ""
 ) -> tuple[str, ...]:
     """What stays unproven, in words."""
     found = []
@@ -168,6 +201,4 @@ def open_questions(
                 f"That report, README and model card say what the records say: they were written by quantplay "
                 f"{package.run['quantplay']}, this is {__version__}."
             )
-    if folder is not None and (folder / layout.SIGNATURES).is_dir():
-        found.append("That the files in signatures/ are worth anything: this version does not check signatures.")
     return tuple(found)

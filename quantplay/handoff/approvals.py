@@ -1,0 +1,163 @@
+"""Who approved a package: its signatures checked against its own owners file, or against the reader's, and which of the two it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from quantplay.errors import Fault, InputError
+from quantplay.handoff.layout import SIGNATURES
+from quantplay.handoff.signatures import ALLOWED, LIST, OWNERS, SignOffList, read_list, stem
+from quantplay.records import Digest, SignOff
+from quantplay.signoff import Owners, Standing, read_owners_text, sign_command, standing, verified
+from quantplay.signoff.standing import in_force, unlike_its_text
+from quantplay.signoff.text import STAGES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signed:
+    """What is signed: the package as its records and its manifest have it."""
+
+    run: str  # that the manifest names
+    profile: str
+    decision: Digest
+    gate: Digest
+    manifest: Digest
+
+
+@dataclass(kw_only=True)
+class Approvals:
+    """What the signatures of a package show."""
+
+    problems: list[Fault] = field(default_factory=list)
+    checked: list[str] = field(default_factory=list)  # what holds, a sentence each
+    not_proven: list[str] = field(default_factory=list)
+    complete: bool = False  # all three approvals are there and hold
+    proves_manifest: bool = False  # by a signature whose key the reader vouches for
+
+
+def check_approvals(folder: Path, signed: Signed, owners: Owners | None = None) -> Approvals:
+    """Check signatures/ of the package in `folder`. `owners`: the reader's own file, which alone proves who signed.
+
+    Raises MissingDependency where signatures have to be checked and ssh-keygen is not there.
+    """
+    listed, faults = read_list(folder)
+    found = Approvals(problems=faults)
+    if listed is None:
+        if not faults:
+            unsigned(found, signed, owners)
+        return found
+    try:
+        own = read_owners_text((folder / SIGNATURES / OWNERS).read_bytes(), f"{SIGNATURES}/{OWNERS}")
+    except (InputError, OSError) as error:
+        found.problems += getattr(error, "faults", ()) or [Fault(where=f"{SIGNATURES}/{OWNERS}", what=str(error))]
+        return found
+    if (folder / SIGNATURES / ALLOWED).read_bytes() != own.allowed_signers().encode():
+        found.problems.append(Fault(where=f"{SIGNATURES}/{ALLOWED}", what=f"does not say what {OWNERS} says"))
+    stages = weigh(listed, signed, own, found)
+    consistent = not found.problems
+    if owners is not None and consistent:
+        found.not_proven.clear()
+        stages = weigh(listed, signed, owners, found)
+    found.complete = not found.problems and all(one.state == "approved" for one in stages)
+    describe(found, stages, signed, owners, consistent=consistent)
+    return found
+
+
+def unsigned(found: Approvals, signed: Signed, owners: Owners | None) -> None:
+    if signed.profile == "production":
+        found.problems.append(Fault(
+            where=f"{SIGNATURES}/", what="the package is not signed: the product owner's approval of it is missing",
+            fix=f"look at report.html, then `{sign_command(signed.run, 'product_owner')}`",
+        ))  # fmt: skip
+    elif owners is not None:
+        found.not_proven.append(
+            f"Who approved it: profile {signed.profile} asks for no signature, and there is none to check against {owners.path}."
+        )
+
+
+def weigh(listed: SignOffList, signed: Signed, owners: Owners, found: Approvals) -> list[Standing]:
+    """Check every sign-off against `owners`; what is wrong goes into `found`."""
+    mine = tuple(one for one in listed.signoffs if one.run == listed.run)
+    counting = {one.nonce for stage in STAGES for one in in_force(stage, mine).values()}
+    places = {one.nonce: f"{SIGNATURES}/{stem(number, one)}.sig" for number, one in enumerate(listed.signoffs, start=1)}
+    good, void = verified(listed.signoffs, owners)
+    for one in void:
+        place, nonce = places[one.signoff.nonce], one.signoff.nonce
+        if nonce in counting or forged(one.signoff, owners):
+            found.problems.append(Fault(where=place, what=one.why, fix="ask who is said to have signed it"))
+        else:  # history that nothing rests on, by somebody who has left or with a key that was replaced
+            found.not_proven.append(
+                f"That {one.signoff.person} once wrote `{one.signoff.verdict}` ({place}): {one.why}."
+            )
+    for one in listed.signoffs:
+        found.problems += same_decision(one, signed, places[one.nonce])
+    right = [one for one in good if one.run == listed.run]
+    stages = [
+        standing(stage, right, gate=signed.gate, decision=signed.decision, manifest=signed.manifest) for stage in STAGES
+    ]
+    for stage in stages:
+        if stage.missing:
+            found.problems += [Fault(where=places[one.signoff.nonce], what=one.why) for one in stage.void]
+        if signed.profile == "production":
+            found.problems += lacking(stage, signed, owners)
+    return stages
+
+
+def forged(signoff: SignOff, owners: Owners) -> bool:
+    """Whether it contradicts its own text, or claims a key that is there and did not make it."""
+    person = owners.person(signoff.person)
+    return unlike_its_text(signoff) is not None or (person is not None and signoff.key in person.fingerprints)
+
+
+def same_decision(signoff: SignOff, signed: Signed, place: str) -> list[Fault]:
+    if signoff.decision == signed.decision:
+        return []
+    return [Fault(where=place, what="is about another decision", value=signoff.decision, allowed=signed.decision)]
+
+
+def lacking(stage: Standing, signed: Signed, owners: Owners) -> list[Fault]:
+    what = "this decision" if stage.stage == "gate" else "this package"
+    faults = [
+        Fault(
+            where=f"{SIGNATURES}/{LIST}", what=f"the approval of {what} by {role} is missing", value=f"against {owners.path}",
+            fix=f"`{sign_command(signed.run, role)}`",
+        )
+        for role in stage.missing
+    ]  # fmt: skip
+    faults += [
+        Fault(
+            where=f"{SIGNATURES}/{LIST}", what=f"{one.person} as {one.role} did not approve {what}", value=one.verdict
+        )
+        for one in stage.refusals
+    ]
+    return faults
+
+
+def describe(
+    found: Approvals, stages: Iterable[Standing], signed: Signed, owners: Owners | None, *, consistent: bool
+) -> None:
+    """What was proved, and what was not."""
+    counted = [one for stage in stages for one in stage.counted]
+    if consistent and counted:
+        found.checked.append(
+            f"{approvals_in_words(counted)} verify against the package's own {OWNERS}: consistency, not identity"
+        )
+    if owners is None:
+        found.not_proven.append(
+            f"That the signers are who they are said to be: who makes a package can put any keys into its {OWNERS}. Give your own "
+            "file with --owners FILE to prove identity."
+        )
+    elif not found.problems and counted:
+        names = ", ".join(dict.fromkeys(one.person for one in counted))
+        found.checked.append(f"the signatures are made with the keys that {owners.path} gives to {names}: identity")
+        found.proves_manifest = any(one.manifest == signed.manifest for one in counted)
+    found.not_proven.append(
+        f"That no further sign-off, such as an earlier rejection, was left out of {SIGNATURES}/: the product database holds all."
+    )
+
+
+def approvals_in_words(counted: Iterable[SignOff]) -> str:
+    """`approve by ada (ml_engineer, gate), ...`."""
+    return ", ".join(f"{one.verdict} by {one.person} ({one.role}, {one.stage})" for one in counted)
