@@ -28,11 +28,15 @@ from quantplay.engines.llama_cpp import LlamaModel
 from quantplay.engines.llama_quantize import quantize_file
 from quantplay.evalset import read_texts
 from quantplay.formats import TYPES
-from quantplay.quantizers.importance import importance_of_tokens
+from quantplay.quantizers.importance import calibration_texts, importance_of_tokens, measure_importance
 from quantplay.settings import settings
 
+CALIBRATION = PILOT / "calibration" / "traffic.jsonl"
 CHUNK_TOKENS = 256
+THREAD_TEXTS = 64
 QUICK_CHUNKS = 8
+MORE_THREADS = (2, 4)
+DIFFERENT = "tensors_different_on_{}_threads"  # than on one
 TYPE_NAMES = ("Q4_K_M", "Q2_K", "IQ4_XS", "Q3_K_M", "IQ3_XXS")
 
 Matrix = Mapping[str, np.ndarray]
@@ -54,7 +58,7 @@ class Blocks:
 def main() -> int:
     quick = quick_asked()
     programs = {tool: build(tool, settings().cache) for tool in ("imatrix", "quantize")}
-    text = "\n".join(sample.text for sample in read_texts(PILOT / "calibration" / "traffic.jsonl"))
+    text = "\n".join(sample.text for sample in read_texts(CALIBRATION))
     types = TYPE_NAMES[:1] if quick else TYPE_NAMES
     models = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -82,7 +86,6 @@ def compare(
     convert(ensure_converter(settings().cache), model, reference)
     chunks = tool_chunks(reference, text)[:limit]
     ours = importance_of_tokens(model, chunks, threads=1)
-    on_two = importance_of_tokens(model, chunks, threads=2)
     theirs, counts = tool_matrix(programs["imatrix"], reference, text, work, len(chunks))
     assert theirs.keys() == ours.values.keys(), theirs.keys() ^ ours.values.keys()
     relative = {name: np.abs(ours.values[name] / values - 1).max() for name, values in theirs.items()}
@@ -95,9 +98,7 @@ def compare(
         "largest_relative_difference_in": worst,
         "largest_to_median_column": float(max(np.max(values) / np.median(values) for values in theirs.values())),
         "tokens_counted_differently": sum(count != ours.tokens for count in counts.values()),
-        "tensors_different_on_two_threads": sum(
-            not np.array_equal(values, on_two.values[name]) for name, values in ours.values.items()
-        ),
+        **different_by_threads(model, THREAD_TEXTS // 4 if limit else THREAD_TEXTS),
         "quantized": {},
         "blocks_unlike_llama_quantize": 0,
     }
@@ -111,6 +112,21 @@ def compare(
         figures["quantized"][kind] = vars(different_blocks(either[0], either[1], reference))
         figures["blocks_unlike_llama_quantize"] += different_blocks(either[1], by_tool, reference).blocks_different
     return figures
+
+
+def different_by_threads(model: Path, samples: int) -> dict[str, int]:
+    """Tensors of the matrix whose bytes on more threads are not those on one, over calibration texts of all lengths."""
+    texts = calibration_texts(CALIBRATION, samples)
+    found = {
+        threads: measure_importance(model, texts, tokens=CHUNK_TOKENS, threads=threads).values
+        for threads in (1, *MORE_THREADS)
+    }
+    return {
+        DIFFERENT.format(threads): sum(
+            not np.array_equal(values, found[threads][name]) for name, values in found[1].items()
+        )
+        for threads in MORE_THREADS
+    }
 
 
 def tool_chunks(reference: Path, text: str) -> list[list[int]]:
@@ -177,7 +193,7 @@ def show(models: Mapping[str, dict[str, Any]]) -> None:
     names = {
         "chunks": "chunks", "tensors": "tensors", "smallest_correlation": "smallest correlation",
         "largest_relative_difference": "largest relative difference", "largest_to_median_column": "largest to median column",
-        "tensors_different_on_two_threads": "tensors that differ on two threads",
+        **{DIFFERENT.format(threads): f"tensors different on {threads} threads" for threads in MORE_THREADS},
     }  # fmt: skip
     rows = [[title, *(one[name] for one in models.values())] for name, title in names.items()]
     print_table(["importance matrix, ours against the tool's", *models], rows)
