@@ -169,18 +169,20 @@ def throttled(send: Callable[[dict[str, Any]], None], seconds: float = 0.1) -> R
 
 
 def peak_resident_bytes() -> int:
-    """High-water mark of this process's resident memory.
+    """High-water mark of resident memory: this process's, or that of the largest child it has waited for.
 
     VmHWM, because getrusage's maximum still counts the parent's pages from before exec.
     """
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
     status = Path("/proc/self/status")
     if status.exists():
         for line in status.read_text().splitlines():
             if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+                return max(int(line.split()[1]) * 1024, children)
+    return max(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, children)
 
 
 def describe(error: Exception) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from typing import Any
 from quantplay import process
 from quantplay.errors import ChildProcessFailed, Fault, IntegrityError
 from quantplay.evalset.jsonl import printable
-from quantplay.handoff import layout
 from quantplay.handoff.verify import VerifyReport, package_folder, unusable, verify_folder
 from quantplay.process import Report
 
@@ -75,9 +74,3 @@ def harmless(report: VerifyReport) -> VerifyReport:
 
     run = None if report.run is None else printable(report.run)
     return replace(report, run=run, problems=tuple(clean(fault) for fault in report.problems))
-
-
-def without_artifact(report: VerifyReport, file_name: str) -> tuple[Fault, ...]:
-    """What speaks against the package besides that its artifact was taken out."""
-    where = f"{layout.ARTIFACT_FOLDER}/{file_name}"
-    return tuple(fault for fault in report.problems if (fault.where, fault.what) != (where, "missing"))
