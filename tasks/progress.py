@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from quantplay.process import Report
 
-State = Literal["started", "done", "reused", "waiting for another run that does the same work"]
 ARTIFACT_SECONDS = 2.0  # between updates of a progress artifact: each is a request to the server
 
 
@@ -30,7 +29,7 @@ def listen(listener: Listener) -> Callable[[], None]:
     return lambda: _listeners.remove(listener)
 
 
-def announce(play: str, state: State) -> None:
+def announce(play: str, state: str) -> None:
     for listener in _listeners:
         listener.play(play, state)
 

@@ -22,6 +22,7 @@ from quantplay.store.registry import Store, open_store
 from tasks.progress import announce
 
 T = TypeVar("T", bound=Record)
+PATIENCE_SECONDS = 180.0  # for a database that goes away: hours of measuring are worth waiting for its restart
 
 
 class RunRef(Record):
@@ -82,7 +83,7 @@ class Workbench:
 @cache
 def workbench() -> Workbench:
     here = settings()
-    store = open_store(here)
+    store = open_store(here, lambda text: announce("database", text), patience_seconds=PATIENCE_SECONDS)
     return Workbench(
         settings=here, store=store, artifacts=store.artifacts, fingerprint=measure_fingerprint(here.threads)
     )
@@ -110,8 +111,13 @@ def once(
             record = find(key)
             if record is None:
                 announce(play, "started")
-                record, reused = make(), False
-                put(key, record)
+                made = make()
+                # A database that restarts meanwhile forgets the lock: another run may have been faster. Its result stays.
+                record = find(key)
+                if record is None:
+                    put(key, made)
+                    record = made
+                reused = record != made
     seconds = time.monotonic() - started
     store.record_play(run.id, play=play, key=key, reused=reused, seconds=round(seconds, 3))
     if not reused:

@@ -37,6 +37,7 @@ from quantplay.store import connect, embedded, events, records, runs, sanctions,
 from quantplay.store.artifacts import ArtifactStore
 from quantplay.store.events import Event
 from quantplay.store.locks import lock_key
+from quantplay.store.patience import patiently
 from quantplay.store.records import Kind, R
 from quantplay.store.runs import Attempt, Run
 from quantplay.store.sanctions import Sanction
@@ -44,19 +45,26 @@ from quantplay.store.schema import ensure_schema
 from quantplay.store.signoffs import Awaiting, Check
 
 
-def open_store(settings: Settings, on_progress: Callable[[str], None] | None = None) -> Store:
+def open_store(
+    settings: Settings, on_progress: Callable[[str], None] | None = None, patience_seconds: float = 0
+) -> Store:
     """Connect to the product database, start the embedded one where no URL is set, and bring its tables up to date.
 
-    `on_progress` gets a line for people when the embedded server has to be made or started. Raises InputError for a URL,
-    user, password or server that can't be used, ServiceUnavailable where nothing answers.
+    `on_progress` gets a line for people when there is something to wait for. patience_seconds: how long the store waits for a
+    database that went away after it was opened. Raises InputError for a URL, user, password or server that can't be used,
+    ServiceUnavailable where nothing answers.
     """
     if settings.database_url is not None:
-        return _opened(connect.make_engine(connect.parse_url(settings.database_url)), settings)
-    try:
-        return _opened(connect.make_engine(embedded.start_embedded(settings.home, on_progress)), settings)
-    except ServiceUnavailable:
-        # Between finding the server and connecting, somebody may have stopped it: once more.
-        return _opened(connect.make_engine(embedded.start_embedded(settings.home, on_progress)), settings)
+        store = _opened(connect.make_engine(connect.parse_url(settings.database_url)), settings)
+    else:
+        try:
+            store = _opened(connect.make_engine(embedded.start_embedded(settings.home, on_progress)), settings)
+        except ServiceUnavailable:
+            # Between finding the server and connecting, somebody may have stopped it: once more.
+            store = _opened(connect.make_engine(embedded.start_embedded(settings.home, on_progress)), settings)
+        store.revive = lambda: embedded.start_embedded(settings.home, on_progress)
+    store.patience_seconds, store.say = patience_seconds, on_progress or (lambda text: None)
+    return store
 
 
 def _opened(engine: Engine, settings: Settings) -> Store:
@@ -81,6 +89,9 @@ class Store:
         self.engine = engine
         self.database_id = str(database_id)  # made once with the tables: tells one database from another
         self._artifacts_url = artifacts_url
+        self.patience_seconds = 0.0
+        self.revive: Callable[[], object] = lambda: None  # starts the server again where it is ours to start
+        self.say: Callable[[str], None] = lambda text: None
 
     def __enter__(self) -> Self:
         return self
@@ -111,16 +122,19 @@ class Store:
 
     # --- records: put is idempotent and raises IntegrityError for another record under the key; get gives it back ------
 
+    @patiently
     def _put(self, kind: Kind[R], key: str, record: R) -> None:
         if not is_digest(key):
             raise InternalError(f"the key of a {kind.name} must be a digest", value=key)
         with self._begin() as connection:
             records.put(connection, kind, key, record)
 
+    @patiently
     def _get(self, kind: Kind[R], key: str) -> R | None:
         with self._begin() as connection:
             return records.get(connection, kind, key)
 
+    @patiently
     def put_plan(self, plan: Plan) -> str:
         """Store a plan and its gate; the plan's digest is its key."""
         key, gate = plan.digest(), plan.gate_digest()
@@ -144,6 +158,7 @@ class Store:
     def get_manifest(self, key: str) -> Manifest | None:
         return self._get(records.MANIFEST, key)
 
+    @patiently
     def find_manifests(self, kind: InputKind, content: str) -> tuple[Manifest, ...]:
         """Every manifest of these very files, oldest first: the same files can come from several sources."""
         table = tables.manifests
@@ -195,6 +210,7 @@ class Store:
     def get_package(self, key: str) -> PackageRef | None:
         return self._get(records.PACKAGE, key)
 
+    @patiently
     def packages_of_run(self, run: str) -> tuple[PackageRef, ...]:
         """Every package recorded as written by `run`, an id as text."""
         table = tables.packages
@@ -205,25 +221,30 @@ class Store:
 
     # --- sanctioned baselines --------------------------------------------------------------------------------------------
 
+    @patiently
     def sanctioned_baseline(self, identity: str, days: int | None = None) -> str | None:
         """Key of the newest baseline of this identity that may be reused; `days`: the oldest the caller accepts."""
         with self._begin() as connection:
             return sanctions.sanctioned(connection, identity, days)
 
+    @patiently
     def baseline_generations(self, identity: str) -> int:
         """How many baselines of this identity there are, expired and revoked ones too."""
         with self._begin() as connection:
             return sanctions.generations(connection, identity)
 
+    @patiently
     def sanction_baseline(self, key: str, identity: str, days: int | None = None) -> None:
         """Let a recorded baseline be reused for `days` days (90), counted from when it was recorded."""
         with self._begin() as connection:
             sanctions.sanction(connection, key, identity, days)
 
+    @patiently
     def identity_of_baseline(self, key: str) -> str | None:
         with self._begin() as connection:
             return sanctions.identity_of(connection, key)
 
+    @patiently
     def revoke_baseline(self, prefix: str, reason: str, actor: str) -> str:
         """Never reuse this baseline again; the next run measures it anew. Returns its key."""
         with self._begin() as connection:
@@ -231,6 +252,7 @@ class Store:
             events.append(connection, actor, "baseline.revoked", key, {"reason": reason})
             return key
 
+    @patiently
     def list_baselines(self) -> tuple[Sanction, ...]:
         """Every baseline with its expiry and how many runs used it, newest first."""
         with self._begin() as connection:
@@ -238,6 +260,7 @@ class Store:
 
     # --- runs ----------------------------------------------------------------------------------------------------------
 
+    @patiently
     def start_run(
         self, *, plan: str, profile: str, run: UUID | None = None, prefect_flow_run_id: str | None = None
     ) -> UUID:
@@ -245,6 +268,7 @@ class Store:
         with self._begin() as connection:
             return runs.start(connection, plan=plan, profile=profile, run=run, prefect_flow_run_id=prefect_flow_run_id)
 
+    @patiently
     def record_play(
         self,
         run: UUID,
@@ -263,6 +287,7 @@ class Store:
         with self._begin() as connection:
             runs.record_play(connection, run, values)
 
+    @patiently
     def finish_run(
         self,
         run: UUID,
@@ -276,16 +301,19 @@ class Store:
         with self._begin() as connection:
             runs.finish(connection, run, state=state, outcome=outcome, exit_code=exit_code, package=package)
 
+    @patiently
     def get_run(self, prefix: str = "") -> Run | None:
         """The run whose id starts with `prefix`, the newest where several do; without a prefix the newest of all."""
         with self._begin() as connection:
             return next(iter(runs.find(connection, prefix=prefix, limit=1)), None)
 
+    @patiently
     def list_runs(self, limit: int = 20) -> tuple[Run, ...]:
         """The newest runs, newest first."""
         with self._begin() as connection:
             return runs.find(connection, limit=limit)
 
+    @patiently
     def next_attempt(
         self, plan_digest: str, gate_digest: str, model: str, evaluation_content: str, evaluation_key: str
     ) -> int:
@@ -300,6 +328,7 @@ class Store:
                 evaluation=evaluation_key,
             )
 
+    @patiently
     def attempts_of(self, model: str, evaluation_content: str) -> tuple[Attempt, ...]:
         """Every look at this gate split with this model, under whatever plan: a loosened gate shows here."""
         with self._begin() as connection:
@@ -307,31 +336,37 @@ class Store:
 
     # --- sign-offs -------------------------------------------------------------------------------------------------------
 
+    @patiently
     def put_signoff(self, signoff: SignOff, check: Check | None = None) -> None:
         """Record a signature and its event in one transaction, unless `check` finds reasons to refuse it (InputError)."""
         with self._begin() as connection:
             signoffs.put(connection, signoff, check)
 
+    @patiently
     def signoffs_of(self, run: UUID | str) -> tuple[SignOff, ...]:
         """Every signature of a run, oldest first."""
         with self._begin() as connection:
             return signoffs.of_run(connection, str(run))
 
+    @patiently
     def signoffs_of_decision(self, decision: str) -> tuple[SignOff, ...]:
         """Every signature about this decision record, under whatever run, oldest first."""
         with self._begin() as connection:
             return signoffs.of_decision(connection, decision)
 
+    @patiently
     def awaiting(self, run: UUID) -> Awaiting | None:
         """What a run waits for a signature with; None where it waits for nothing."""
         with self._begin() as connection:
             return signoffs.awaiting(connection, run)
 
+    @patiently
     def awaiting_of_plan(self, plan: str) -> tuple[Awaiting, ...]:
         """Runs of this plan that wait for a signature, newest first."""
         with self._begin() as connection:
             return signoffs.awaiting_of_plan(connection, plan)
 
+    @patiently
     def newer_gates(self, run: UUID) -> tuple[tuple[str, str], ...]:
         """(run, gate) of later runs of the same plan name and model that froze another gate."""
         with self._begin() as connection:
@@ -339,11 +374,13 @@ class Store:
 
     # --- events, pins, locks ---------------------------------------------------------------------------------------------
 
+    @patiently
     def append_event(self, actor: str, kind: str, subject: str, body: Mapping[str, Any] | None = None) -> Event:
         """Add to the chain: who, what, about what, and a JSON-safe body. Not idempotent: every call is an event."""
         with self._begin() as connection:
             return events.append(connection, actor, kind, subject, body or {})
 
+    @patiently
     def events(self, *, kind: str | None = None, subject: str | None = None) -> tuple[Event, ...]:
         """Events in their order, all or those of a kind or a subject."""
         with self._begin() as connection:
@@ -353,17 +390,26 @@ class Store:
         """Recompute the whole chain; empty when all is well. `anchors`: digests by number, remembered elsewhere."""
         return events.problems(self.events(), anchors)
 
+    @patiently
     def pin(self, sha256: str, reason: str, run: UUID | None = None) -> None:
         """Protect an artifact against deletion."""
         row = {"sha256": sha256, "reason": reason, "run": str(run or "")}
         with self._begin() as connection:
             connection.execute(insert(tables.pins).values(row).on_conflict_do_nothing())
 
+    @patiently
     def pins_of(self, sha256: str) -> tuple[str, ...]:
         """Why an artifact may not be deleted; empty when it may."""
         query = sa.select(tables.pins.c.reason).where(tables.pins.c.sha256 == sha256).distinct()
         with self._begin() as connection:
             return tuple(sorted(connection.scalars(query)))
+
+    @patiently
+    def _try_lock(self, number: int) -> tuple[Connection, bool]:
+        """A connection of its own, and whether the lock has to be waited for."""
+        with connect.translated(self.engine.url):
+            connection = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            return connection, not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(number)))
 
     @contextlib.contextmanager
     def run_lock(self, key: str, on_wait: Callable[[], None] | None = None) -> Iterator[bool]:
@@ -374,9 +420,8 @@ class Store:
         """
         number = lock_key(f"run {key}")
         with contextlib.ExitStack() as stack:
-            with connect.translated(self.engine.url):
-                connection = stack.enter_context(self.engine.connect().execution_options(isolation_level="AUTOCOMMIT"))
-                waits = not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(number)))
+            connection, waits = self._try_lock(number)
+            stack.enter_context(connection)
             try:
                 if waits:
                     if on_wait is not None:
