@@ -35,6 +35,10 @@ CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
+OUTER_PARTS = reprlib.Repr(maxlevel=3, maxdict=8, maxlist=8, maxtuple=8, maxstring=120, maxlong=120, maxother=120)
+"""A bounded form of any value, however large, deep or circular it is."""
+
+
 class RefusedError(ValueError):
     """A JSON text that Python's parser would take and we don't."""
 
@@ -108,7 +112,7 @@ class Line:
 
 def printable(value: object) -> str:
     """`value` as one may print it on any terminal; of a large value only the outer parts."""
-    text = value if isinstance(value, str) else reprlib.repr(value)
+    text = value if isinstance(value, str) else OUTER_PARTS.repr(value)
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text[:400])
 
 

@@ -161,7 +161,7 @@ def index_faults(files: dict[str, Path], tensors: Mapping[str, Mapping[str, Tens
     index = read_json(files[INDEX])
     weight_map = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(weight_map, dict) or not all(isinstance(shard, str) for shard in weight_map.values()):
-        yield Fault(where=INDEX, what="no JSON object with `weight_map`")
+        yield Fault(where=INDEX, what="no JSON object with `weight_map`", fix="copy the file again")
         return
     for shard in sorted(set(weight_map.values())):
         if shard not in files:
@@ -173,4 +173,5 @@ def index_faults(files: dict[str, Path], tensors: Mapping[str, Mapping[str, Tens
             absent = sorted(name for name, where in weight_map.items() if where == shard and name not in tensors[shard])
             if absent:
                 what = f"{len(absent)} tensors of the index are not in {printable(shard)}"
-                yield Fault(where=INDEX, what=what, value=printable(", ".join(absent)))
+                fix = "copy index and shards again, from one place"
+                yield Fault(where=INDEX, what=what, value=printable(", ".join(absent)), fix=fix)

@@ -12,7 +12,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from quantplay.evalset.jsonl import no_duplicates
+from quantplay.evalset.jsonl import no_duplicates, require_regular
 
 MAX_HEADER_BYTES = 100_000_000  # the library's own limit
 BITS = {
@@ -58,6 +58,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
 
     Raises BrokenWeightsError (malformed, truncated, gaps, overlaps, trailing bytes, a name twice, nothing in it) or OSError.
     """
+    require_regular(path)
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(8)
