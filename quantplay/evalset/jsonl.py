@@ -35,8 +35,10 @@ CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
-OUTER_PARTS = reprlib.Repr(maxlevel=3, maxdict=8, maxlist=8, maxtuple=8, maxstring=120, maxlong=120, maxother=120)
+OUTER_PARTS = reprlib.Repr()
 """A bounded form of any value, however large, deep or circular it is."""
+OUTER_PARTS.maxlevel, OUTER_PARTS.maxdict, OUTER_PARTS.maxlist = 3, 8, 8
+OUTER_PARTS.maxstring = OUTER_PARTS.maxlong = OUTER_PARTS.maxother = 120
 
 
 class RefusedError(ValueError):
