@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
+from quantplay.engines.scratch import claim_scratch
 from quantplay.envelope.hardware import measure_fingerprint
 from quantplay.errors import IntegrityError
 from quantplay.plan import Plan
@@ -72,11 +76,11 @@ class Workbench:
     def threads(self) -> int:
         return self.settings.threads
 
-    @property
+    @cached_property
     def scratch(self) -> Path:
-        """Where files are made before they enter the artifact store."""
-        folder = self.settings.home / "scratch"
-        folder.mkdir(parents=True, exist_ok=True)
+        """Where files are made before they enter the artifact store; gone with this process."""
+        folder = claim_scratch(self.settings.home / "scratch")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
         return folder
 
 
@@ -84,9 +88,11 @@ class Workbench:
 def workbench() -> Workbench:
     here = settings()
     store = open_store(here, lambda text: announce("database", text), patience_seconds=PATIENCE_SECONDS)
-    return Workbench(
+    bench = Workbench(
         settings=here, store=store, artifacts=store.artifacts, fingerprint=measure_fingerprint(here.threads)
     )
+    os.environ["TMPDIR"] = str(bench.scratch)  # of child processes: what a killed one leaves is swept with the rest
+    return bench
 
 
 def once(

@@ -7,6 +7,7 @@ Everything is written into a hidden folder beside the destination, flushed to th
 from __future__ import annotations
 
 import errno
+import glob
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,6 +72,8 @@ def staging(destination: Path, needed_bytes: int) -> Iterator[Path]:
     require_space(destination, needed_bytes)
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
+        for leftover in destination.parent.glob(f".{glob.escape(destination.name)}.*.partial"):
+            shutil.rmtree(leftover, ignore_errors=True)  # of a process that was killed: one at a time writes a package
         partial = Path(mkdtemp(prefix=f".{destination.name}.", suffix=".partial", dir=destination.parent))
     except OSError as error:
         raise unwritable(destination, error) from error
