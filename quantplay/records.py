@@ -314,6 +314,9 @@ class SliceVerdict(Record):
     mcnemar_p: float | None  # descriptive
     conversion_drop: float | None = None  # source -> reference, the share of the drop that is not quantization
     items_missing: int | None = None  # inconclusive: how many more items would be needed
+    lower_loss: float = 0.0  # Holm-adjusted lower bound, two-sided, against no drop at all; close needs it above 0
+
+    later = frozenset({"lower_loss"})
 
 
 class EnvelopeCheck(Record):

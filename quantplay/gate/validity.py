@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 
-from quantplay.gate.rule import Quantity, judge, overall
+from quantplay.gate.rule import PRECEDENCE, Quantity, judge, overall
 from quantplay.records import Verdict
 from quantplay.stats import ALPHA, score_drop
 
@@ -23,7 +23,7 @@ class World:
     """A candidate with a known drop, and the gate it meets. Shares, not points."""
 
     items: int  # a slice
-    items_a_document: int = 1
+    items_a_document: int | tuple[int, ...] = 1  # several: sizes that take turns
     correlation: float = 0.0  # between two items of one document: the chance that both follow the document's own draw
     flip_rate: float = 0.05  # share of items whose answer changes, at least |drop|
     drop: float | tuple[float, ...] = 0.0  # true drop, one for all slices or one each
@@ -54,6 +54,11 @@ class Rates:
         seen = sum(self.counts[verdict] for verdict in verdicts)
         return 1.0 if seen == self.repeats else float(betaincinv(seen + 1, self.repeats - seen, confidence))
 
+    def lower(self, *verdicts: Verdict, confidence: float = 0.95) -> float:
+        """Exact one-sided lower confidence bound of the rate."""
+        others: tuple[Verdict, ...] = tuple(verdict for verdict in PRECEDENCE if verdict not in verdicts)
+        return 1.0 - self.upper(*others, confidence=confidence)
+
 
 def simulate(world: World, *, repeats: int, seed: int) -> Rates:
     """Judge `repeats` simulated candidates of `world`."""
@@ -80,7 +85,10 @@ def simulate(world: World, *, repeats: int, seed: int) -> Rates:
 
 def document_names(world: World) -> NDArray[np.int64]:
     """Document of every item, shape (items,)."""
-    return np.arange(world.items) // world.items_a_document
+    sizes = np.atleast_1d(world.items_a_document)
+    turns = world.items // sizes.sum() + 1
+    numbers = np.arange(turns * len(sizes), dtype=np.int64)
+    return np.repeat(numbers, np.tile(sizes, turns))[: world.items]
 
 
 def draw_differences(

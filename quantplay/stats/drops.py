@@ -16,7 +16,8 @@ from scipy.special import ndtr, stdtr
 
 from quantplay.stats.bootstrap import BootstrapT, bootstrap_t
 from quantplay.stats.clusters import cluster_sums, design_effect
-from quantplay.stats.paired import quantile, tango_lower, tango_statistic, tango_upper
+from quantplay.stats.flips import flip_lower, flip_statistic, flip_upper, unseen_documents, unseen_upper
+from quantplay.stats.paired import quantile
 from quantplay.stats.power import items_to_settle
 
 
@@ -48,16 +49,21 @@ class Drop(Protocol):
         """
         ...
 
+    def items_to_tell(self, threshold: float, level: float, power: float = 0.9) -> float:
+        """Items with which a lossless candidate that changes as many answers would pass with probability `power`."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class FlipDrop:
-    """Right or wrong answers: Tango's bounds on counts divided by the design effect of the documents."""
+    """Right or wrong answers: score bounds on counts divided by the design effect of the documents."""
 
     items: int
     clusters: int
     lost: int
     won: int
     effect: float = 1.0  # items worth one independent item
+    whole_effect: float = 1.0  # the same, did every document change as one
 
     @property
     def estimate(self) -> float:
@@ -73,27 +79,41 @@ class FlipDrop:
         return self.lost / self.effect, self.won / self.effect, self.items / self.effect
 
     def upper(self, level: float) -> float:
-        return 1.0 if self.degrees == 0 else tango_upper(*self._sample, level, self.degrees)
+        if self.degrees == 0:
+            return 1.0
+        bound = flip_upper(*self._sample, level, self.degrees)
+        if self.degrees is None:
+            return bound
+        return min(1.0, max(bound, unseen_upper(self.estimate, self.items / self.whole_effect, level)))
 
     def lower(self, level: float) -> float:
-        return -1.0 if self.degrees == 0 else tango_lower(*self._sample, level, self.degrees)
+        return -1.0 if self.degrees == 0 else flip_lower(*self._sample, level, self.degrees)
 
     def p_above(self, threshold: float) -> float:
         if self.degrees == 0 or threshold >= 1:
             return 1.0
-        statistic = tango_statistic(*self._sample, max(threshold, -1.0))
+        lost, won, items = self._sample
+        statistic = flip_statistic(won, lost, items, -max(threshold, -1.0))
         return float(ndtr(-statistic) if self.degrees is None else stdtr(self.degrees, -statistic))
 
     def items_to_pass(self, threshold: float, level: float, power: float = 0.9) -> float:
         lost, won = self.lost / self.items, self.won / self.items
         if won > lost:
             lost = won = (lost + won) / 2
-        return self.effect * items_to_settle(lost, won, threshold, power=power, level=level)
+        return self._items_for(lost, won, threshold, level, power)
+
+    def items_to_tell(self, threshold: float, level: float, power: float = 0.9) -> float:
+        half = (self.lost + self.won) / self.items / 2
+        return self._items_for(half, half, threshold, level, power)
+
+    def _items_for(self, lost: float, won: float, threshold: float, level: float, power: float) -> float:
+        settled = self.effect * items_to_settle(lost, won, threshold, power=power, level=level)
+        return max(settled, self.whole_effect * unseen_documents(threshold, level))
 
 
 @dataclass(frozen=True, kw_only=True)
 class GradedDrop:
-    """Scores in parts: bootstrap-t, each side at least as far out as Tango's bound of "item changed".
+    """Scores in parts: bootstrap-t, each side at least as far out as the score bound of "item changed".
 
     `changed` counts an item as lost or won whatever the size of its change: an item not yet seen may lose everything.
     """
@@ -133,7 +153,10 @@ class GradedDrop:
         return max(self.bootstrap.p_above(threshold), floor)
 
     def items_to_pass(self, threshold: float, level: float, power: float = 0.9) -> float:
-        return scaled_items(self, threshold, level, power)
+        return scaled_items(self, max(self.estimate, 0.0), threshold, level, power)
+
+    def items_to_tell(self, threshold: float, level: float, power: float = 0.9) -> float:
+        return scaled_items(self, 0.0, threshold, level, power)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +181,10 @@ class LossRise:
         return self.bootstrap.p_above(threshold)
 
     def items_to_pass(self, threshold: float, level: float, power: float = 0.9) -> float:
-        return scaled_items(self, threshold, level, power)
+        return scaled_items(self, max(self.estimate, 0.0), threshold, level, power)
+
+    def items_to_tell(self, threshold: float, level: float, power: float = 0.9) -> float:
+        return scaled_items(self, 0.0, threshold, level, power)
 
 
 def score_drop(differences: ArrayLike, clusters: Sequence[Hashable], *, graded: bool = False, seed: int = 0) -> Drop:
@@ -181,6 +207,7 @@ def score_drop(differences: ArrayLike, clusters: Sequence[Hashable], *, graded: 
         lost=int((signs > 0).sum()),
         won=int((signs < 0).sum()),
         effect=design_effect(signs, clusters),
+        whole_effect=sums.worst_effect,
     )
     if not graded:
         return changed
@@ -196,9 +223,12 @@ def loss_rise(differences: ArrayLike, clusters: Sequence[Hashable], *, seed: int
     return LossRise(items=len(values), clusters=sums.clusters, bootstrap=bootstrap_t(sums, scale=worst_seen, seed=seed))
 
 
-def scaled_items(drop: Drop, threshold: float, level: float, power: float) -> float:
-    """Items by the square-root law from the half-width seen: n * (h * (1 + z_power / z_{1-level}) / room)^2."""
-    room = threshold - max(drop.estimate, 0.0)
+def scaled_items(drop: Drop, assumed: float, threshold: float, level: float, power: float) -> float:
+    """Items by the square-root law from the half-width seen, were the drop as `assumed`.
+
+    n * (h * (1 + z_power / z_{1-level}) / room)^2, room = threshold - assumed.
+    """
+    room = threshold - assumed
     if room <= 0:
         return math.inf
     half_width = drop.upper(level) - drop.estimate

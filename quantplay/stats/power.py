@@ -1,7 +1,7 @@
 """What a gate can tell before anything ran: the chance that a lossless candidate passes, and the items that takes.
 
 A lossless candidate still flips items, as often for the better as for the worse. With `flip_rate` f the number of flips
-is Binomial(items, f) and the losses among them Binomial(flips, 1/2), so the chance to pass Tango's test is a sum, not a
+is Binomial(items, f) and the losses among them Binomial(flips, 1/2), so the chance to pass the gate's test is a sum, not a
 simulation.
 """
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr, gammaln, ndtr, xlog1py, xlogy
 
+from quantplay.stats.flips import flip_statistic, unseen_upper
 from quantplay.stats.paired import quantile, tango_statistic
 
 PLANNING_CORRELATION = 0.2
@@ -35,19 +36,22 @@ def pass_probability(
     """Probability that a lossless candidate's one-sided upper bound at `level` is at most `max_drop` (a share).
 
     Exact for independent items. With fewer `clusters` than items the effective number of items takes their place,
-    rounded down, and Student's t with clusters - 1 degrees that of the normal, as in the decision.
+    rounded down, and Student's t with clusters - 1 degrees that of the normal, as in the decision; so does the bound that
+    holds for documents not seen.
     """
-    degrees = None
+    degrees, unseen = None, 0.0
     if clusters is not None and clusters < items:
         if clusters < 2:
             return 0.0
         items, degrees = math.floor(effective_items(items, clusters)), clusters - 1
+        unseen = unseen_upper(0.0, clusters, level) - max_drop
     if items < 1:
         return 0.0
     centre = items * flip_rate
     spread = TAILS * math.sqrt(centre * (1 - flip_rate)) + 2 * TAILS
     flips = np.arange(max(0, math.floor(centre - spread)), min(items, math.ceil(centre + spread)) + 1)
     most = most_losses(flips, items, max_drop, quantile(level, degrees))
+    most = np.minimum(most, np.where(unseen > 0, np.floor((flips - unseen * items) / 2), flips))
     chance = np.exp(
         gammaln(items + 1)
         - gammaln(flips + 1)
@@ -66,7 +70,7 @@ def most_losses(flips: NDArray[np.int64], items: int, max_drop: float, critical:
     """
 
     def passes(lost: int, won: int) -> bool:
-        return tango_statistic(lost, won, items, max_drop) <= -critical
+        return flip_statistic(lost, won, items, max_drop) >= critical
 
     most = np.empty(len(flips), dtype=np.int64)
     low, high = -1, int(flips[0]) + 1

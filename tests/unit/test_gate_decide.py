@@ -77,7 +77,7 @@ def test_verdicts_and_the_play_that_follows(
 def test_reasons_are_sentences_with_numbers_and_units() -> None:
     titles = {"multi_step": "Multi-step reasoning"}
     close = row(decided(case({"multi_step": (47, 0)}), titles=titles), "multi_step").reason
-    assert close == "Multi-step reasoning lost 7.8 points (90 % interval 6.2 to 9.8); the plan allows 4.0 points."
+    assert close == "Multi-step reasoning lost 7.8 points (90 % interval 6.1 to 9.9); the plan allows 4.0 points."
     broken = row(decided(case({"multi_step": (120, 5)}), titles=titles), "multi_step").reason
     assert broken.startswith("Multi-step reasoning lost 19.2 points (90 % interval ")
     assert "from 8.0 points on the plan calls it broken" in broken
@@ -193,6 +193,19 @@ def test_the_items_missing_would_settle_it() -> None:
     more = 100 + missing
     settled = decided(case({"multi_step": (3 * more // 100, 3 * more // 100)}, items=more))
     assert row(settled, "multi_step").verdict == "pass"
+
+
+def test_too_few_items_to_call_it_close_say_so_and_how_many_would_tell() -> None:
+    weak = row(decided(case({"multi_step": (9, 3)}, items=100)), "multi_step")
+    assert (weak.verdict, weak.drop > weak.max_drop, weak.lower_loss <= 0) == ("inconclusive", True, True)
+    assert weak.reason.startswith("Multi step lost 6.0 points")
+    assert "so few items can't tell this from no loss at all" in weak.reason
+    assert weak.items_missing is not None
+    assert f"about {weak.items_missing:,} more items" in weak.reason
+    more = 100 + weak.items_missing
+    told = row(decided(case({"multi_step": (round(0.09 * more), round(0.03 * more))}, items=more)), "multi_step")
+    assert (told.verdict, told.lower_loss > 0) == ("close", True)
+    assert row(decided(case({"multi_step": (round(0.06 * more),) * 2}, items=more)), "multi_step").verdict == "pass"
 
 
 def test_a_gate_tighter_than_the_noise_floor_is_refused() -> None:
