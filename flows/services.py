@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from quantplay.errors import ServiceUnavailable
+from quantplay.errors import InputError, ServiceUnavailable
 from quantplay.settings import Settings
 
 START_TIMEOUT_SECONDS = 120
@@ -60,7 +60,13 @@ def ensure_server(settings: Settings, say: Callable[[str], None]) -> PrefectServ
         return PrefectServer(api_url=settings.prefect_api_url, started=False)
     os.environ.update(prefect_environment(settings))
     folder = settings.home / "prefect"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            "the folder for everything a run keeps can't be made", value=f"{folder}: {error.strerror}",
+            allowed="a folder this user may write to, on a disk with space", fix="set QUANTPLAY_HOME to one",
+        ) from error  # fmt: skip
     with (folder / "start.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         running = running_server(folder)

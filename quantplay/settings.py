@@ -59,12 +59,29 @@ def read_path(name: str, default: Path) -> Path:
         ) from error
 
 
+def read_folder(name: str, default: Path) -> Path:
+    """The same for a folder that may still have to be made. Raises InputError where a file is in its place or above it."""
+    folder = read_path(name, default)
+    try:
+        there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    except OSError:  # a name too long, or a folder nobody may look into: told when it is written to
+        return folder
+    if not there.is_dir():
+        raise InputError(
+            f"{name} can't be a folder",
+            value=folder,
+            allowed=f"a folder; {there} is none",
+            fix=f"set {name} to another one",
+        )
+    return folder
+
+
 def read_settings() -> Settings:
     """Read the environment now. Tests use this; everything else uses `settings()`."""
-    home = read_path("QUANTPLAY_HOME", default_home())
+    home = read_folder("QUANTPLAY_HOME", default_home())
     return Settings(
         home=home,
-        cache=read_path("QUANTPLAY_CACHE", home / "cache"),
+        cache=read_folder("QUANTPLAY_CACHE", home / "cache"),
         database_url=os.environ.get("QUANTPLAY_DATABASE_URL") or None,
         artifacts_url=os.environ.get("QUANTPLAY_ARTIFACTS_URL") or (home / "artifacts").as_uri(),
         threads=read_threads(),

@@ -178,8 +178,14 @@ def require_regular(path: Path) -> None:
 
 
 def cannot_read(path: Path, error: Exception) -> InputError:
-    reason = "there is no such file" if isinstance(error, FileNotFoundError) else str(error)
-    return InputError(f"can't read {printable(str(path))}: {reason}", fix="check the path; it is relative to the plan")
+    reason = getattr(error, "strerror", None) or str(error)
+    if isinstance(error, FileNotFoundError):
+        reason = "there is no such file"
+    elif isinstance(error, IsADirectoryError):
+        reason = "it is a folder"
+    return InputError(
+        f"can't read {printable(str(path))}: {reason}", fix="check the path; in a plan it starts at the plan's folder"
+    )
 
 
 def parse(raw: bytes) -> Any:

@@ -226,20 +226,31 @@ def local_folder(url: str) -> Path | None:
     return None if "://" in url else Path(url).expanduser().absolute()
 
 
+def require_known_protocol(url: str) -> None:
+    """Raise InputError for an address nothing can open, before any work is done. Opens and imports no file system."""
+    if local_folder(url) is not None:
+        return
+    import fsspec
+
+    protocol = url.partition("://")[0]
+    if protocol not in fsspec.available_protocols():
+        raise InputError(
+            "QUANTPLAY_ARTIFACTS_URL names a protocol that is not known",
+            value=protocol,
+            allowed="a folder, file:///folder, s3://bucket/prefix or any other fsspec URL",
+            fix="correct it, or unset it to keep artifacts below QUANTPLAY_HOME",
+        )
+
+
 def _open_remote(url: str) -> tuple[Any, str]:
     import fsspec
 
+    require_known_protocol(url)
     protocol = url.partition("://")[0]
     try:
         filesystem, root = fsspec.core.url_to_fs(url)
     except ImportError as error:
         raise MissingDependency(f"the package for {protocol}:// addresses is not installed", fix=str(error)) from error
-    except ValueError as error:
-        raise InputError(
-            "QUANTPLAY_ARTIFACTS_URL names a protocol that is not known",
-            value=protocol,
-            allowed="a folder, file:///folder, s3://bucket/prefix or any other fsspec URL",
-        ) from error
     return filesystem, root.rstrip("/")
 
 

@@ -34,7 +34,7 @@ from quantplay.records import (
 )
 from quantplay.settings import Settings
 from quantplay.store import connect, embedded, events, records, runs, sanctions, signoffs, tables
-from quantplay.store.artifacts import ArtifactStore
+from quantplay.store.artifacts import ArtifactStore, require_known_protocol
 from quantplay.store.events import Event
 from quantplay.store.locks import lock_key
 from quantplay.store.patience import patiently
@@ -54,6 +54,7 @@ def open_store(
     database that went away after it was opened. Raises InputError for a URL, user, password or server that can't be used,
     ServiceUnavailable where nothing answers.
     """
+    require_known_protocol(settings.artifacts_url)
     if settings.database_url is not None:
         store = _opened(connect.make_engine(connect.parse_url(settings.database_url)), settings)
     else:
