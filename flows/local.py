@@ -20,10 +20,12 @@ class LocalRun:
     page: str  # address of the flow run in the Prefect UI
 
 
-def run_plan(plan_path: Path, say: Callable[[str], None], listener: object | None = None) -> LocalRun:
+def run_plan(
+    plan_path: Path, say: Callable[[str], None], listener: object | None = None, run: str | None = None
+) -> LocalRun:
     """Run `plan_path` inline against the local (or named) Prefect server and the product database.
 
-    Raises quantplay's own errors as they are. `listener` follows tasks.progress.Listener.
+    `run`: id of a run of this plan that waits for a signature and goes on. Raises quantplay's own errors as they are. `listener` follows tasks.progress.Listener.
     """
     here = settings()
     os.environ.update({key: os.environ.get(key, value) for key, value in prefect_environment(here).items()})
@@ -33,7 +35,7 @@ def run_plan(plan_path: Path, say: Callable[[str], None], listener: object | Non
 
     stop_listening = listen(listener) if listener is not None else lambda: None  # type: ignore[arg-type]
     try:
-        state = quantize(str(plan_path.absolute()), return_state=True)
+        state = quantize(str(plan_path.absolute()), run, return_state=True)
     finally:
         stop_listening()
     run_id = cast("str", state.result())  # raises the run's own error where it failed

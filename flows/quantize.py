@@ -9,6 +9,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
+from quantplay.outcomes import OUTCOMES
 from quantplay.records import Candidate, Decision
 from tasks.baseline import baseline
 from tasks.envelope import envelope
@@ -18,6 +19,7 @@ from tasks.ptq import ptq
 from tasks.report import report
 from tasks.results import Trail
 from tasks.runs import close_run, fail_run, open_run
+from tasks.signoffs import signatures, trail_so_far, turn
 from tasks.workbench import RunRef, workbench
 
 
@@ -32,24 +34,41 @@ def run_name() -> str:
     flow_run_name=run_name,
     persist_result=False,
 )
-def quantize(plan: str) -> State[str]:
+def quantize(plan: str, run: str | None = None) -> State[str]:
     """Run every play that `plan` (path of a plan.yaml) needs, up to the hand-off package or the verdict that ends the run.
 
-    The state's name is the outcome; its data is the id of the run in the product database.
+    A run of this plan that waits for a signature goes on where it stopped; `run`: the id of that very run. The state's name is
+    the outcome; its data is the id of the run in the product database.
     """
-    run = open_run(plan)
-    try:
-        outcome, trail, package = play(run)
-        page = report(run, trail, outcome)
-        name = close_run(run, outcome, package)
-    except BaseException as error:
-        fail_run(run, error)
-        raise
-    return Completed(name=name, message=f"{outcome}; report: {page}", data=run.run)
+    ref = open_run(plan, run)
+    with turn(ref) as ended:
+        if ended is not None:
+            return Completed(name=OUTCOMES[ended].state_name, message=f"{ended}, by another process", data=ref.run)
+        try:
+            outcome, trail, package = play(ref)
+            page = report(ref, trail, outcome)
+            name = close_run(ref, outcome, package)
+        except BaseException as error:
+            fail_run(ref, error)
+            raise
+    return Completed(name=name, message=f"{outcome}; report: {page}", data=ref.run)
 
 
 def play(run: RunRef) -> tuple[str, Trail, str | None]:
-    """Plays 1 to 4, then lock. Returns the outcome's name, what was produced, and the key of the package if there is one."""
+    """Measure and decide, then signatures and lock. Returns the outcome's name, what was produced, and the key of the package."""
+    trail = trail_so_far(run)
+    if trail is None:
+        outcome, trail = decided(run)
+        if outcome != "locked":
+            return outcome, trail, None
+    if ending := signatures(run, trail, "gate"):
+        return ending, trail, None
+    package = lock(run, trail)
+    return signatures(run, trail, "lock", package) or "locked", trail, package
+
+
+def decided(run: RunRef) -> tuple[str, Trail]:
+    """Plays 1 to 4. Returns the outcome's name, `locked` where nothing but people stands before the lock, and what was produced."""
     baseline_key = baseline(run)
     trail = Trail(baseline=baseline_key, envelope=envelope(run))
     outcome = "envelope_missed"
@@ -61,7 +80,7 @@ def play(run: RunRef) -> tuple[str, Trail, str | None]:
         outcome = outcome_of(run, decision)
         if outcome != "envelope_missed":
             break
-    return outcome, trail, lock(run, trail) if outcome == "locked" else None
+    return outcome, trail
 
 
 def candidates(run: RunRef, trail: Trail) -> tuple[Candidate, ...]:

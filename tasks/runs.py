@@ -1,8 +1,9 @@
-"""How a run begins and ends in the product database."""
+"""How a run begins, goes on and ends in the product database."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from uuid import UUID
 
 from prefect import task
 from prefect.runtime import flow_run
@@ -11,13 +12,18 @@ from quantplay.outcomes import OUTCOMES
 from quantplay.plan_file import read_plan
 from quantplay.plays.pin import pin
 from quantplay.plays.target import require_target
+from quantplay.store.signoffs import OPENED, RESUMED
 from tasks.options import PLAY
+from tasks.signoffs import run_to_resume
 from tasks.workbench import RunRef, workbench
 
 
 @task(name="pin", **PLAY)
-def open_run(plan_path: str) -> RunRef:
-    """Pin every input, store plan and gate under their digests, and only then open the run."""
+def open_run(plan_path: str, resume: str | None = None) -> RunRef:
+    """Pin every input, store plan and gate under their digests, and only then open the run.
+
+    A run of the same plan and inputs that waits for a signature goes on instead; `resume`: this one and no other.
+    """
     path = Path(plan_path).absolute()
     plan = read_plan(path)
     require_target(plan, workbench().fingerprint.hardware)
@@ -26,11 +32,12 @@ def open_run(plan_path: str) -> RunRef:
     for manifest in (inputs.model, inputs.calibration, inputs.evaluation, inputs.heldout):
         store.put_manifest(manifest)
     digest = store.put_plan(plan)
-    run = store.start_run(plan=digest, profile=plan.profile, prefect_flow_run_id=flow_run.get_id())
     pinned = {manifest.kind: manifest.content for manifest in (inputs.model, inputs.calibration, inputs.evaluation)}
-    store.append_event(
-        "quantplay", "run.opened", str(run), {"plan": digest, "gate": plan.gate_digest(), "inputs": pinned}
-    )
+    waiting = run_to_resume(store, digest, pinned, resume)
+    before = UUID(waiting.run) if waiting is not None else None
+    run = store.start_run(plan=digest, profile=plan.profile, run=before, prefect_flow_run_id=flow_run.get_id())
+    body = {"plan": digest, "gate": plan.gate_digest(), "inputs": pinned, "plan_path": str(path)}
+    store.append_event("quantplay", RESUMED if waiting is not None else OPENED, str(run), body)
     return RunRef(run=str(run), plan_path=str(path), plan=digest, inputs=inputs)
 
 

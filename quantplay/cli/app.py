@@ -113,6 +113,32 @@ def show(
 
 
 @app.command()
+def sign(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="First characters of a run's id.", show_default=False)],
+    role: Annotated[str | None, typer.Option(help="ml_engineer or product_owner.")] = None,
+    approve: Annotated[bool, typer.Option("--approve", help="Say yes.")] = False,
+    reject: Annotated[bool, typer.Option("--reject", help="Say no; the run ends.")] = False,
+    rework: Annotated[bool, typer.Option("--rework", help="Say no, it has to be done better; the run ends.")] = False,
+    comment: Annotated[str, typer.Option(help="Why, in a sentence; it is signed too.")] = "",
+    key: Annotated[Path | None, typer.Option(help="Your SSH key; ~/.ssh/id_ed25519 by default.")] = None,
+    request: Annotated[
+        Path | None, typer.Option(help="Sign nothing; write the text to this file, for somebody elsewhere.")
+    ] = None,
+    text: Annotated[Path | None, typer.Option(help="A text that --request wrote, signed by its person.")] = None,
+    signature: Annotated[Path | None, typer.Option(help="The signature over it, as ssh-keygen wrote it.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Say yes or no to a decision or a package. With an SSH key; the run goes on when every signature is there."""
+    said = [word for word, given in {"approve": approve, "reject": reject, "rework": rework}.items() if given]
+    if len(said) > 1:
+        raise typer.BadParameter("one of --approve, --reject and --rework")
+    start(
+        "sign", json=json, run=run, role=role, verdict=next(iter(said), None), comment=comment, key=key, request=request,
+        text=text, signature=signature,
+    )  # fmt: skip
+
+
+@app.command()
 def verify(
     package: Annotated[Path, typer.Argument(help="A hand-off package: folder or .tar.", show_default=False)],
     manifest: Annotated[
@@ -121,10 +147,13 @@ def verify(
     registry: Annotated[
         bool, typer.Option("--registry", help="Ask the product database for that digest, instead of giving it.")
     ] = False,
+    owners: Annotated[
+        Path | None, typer.Option(help="Your own owners file; proves who signed, which the package's copy can't.")
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Check a hand-off package offline. Every file and digest, and that the decision follows from the results."""
-    start("verify", package=package, manifest=manifest, registry=registry, json=json)
+    start("verify", package=package, manifest=manifest, registry=registry, owners=owners, json=json)
 
 
 registry = typer.Typer(help="Look up what is recorded, across runs.", no_args_is_help=True, rich_markup_mode=None)
@@ -148,7 +177,9 @@ def replay(
     package: Annotated[Path, typer.Argument(help="A hand-off package: folder or .tar.", show_default=False)],
     sources: Annotated[
         Path | None,
-        typer.Option(help="Folder with model/ and calibration/, where the package does not carry them.", show_default=False),
+        typer.Option(
+            help="Folder with model/ and calibration/, where the package does not carry them.", show_default=False
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Keep the artifact in this file.", show_default=False)] = None,
     json: AsJson = False,

@@ -19,6 +19,7 @@ from quantplay.cli.render import (
     outcome_panel,
     table_of,
 )
+from quantplay.cli.render_signoffs import signoff_parts
 from quantplay.cli.run_records import RunRecords, shown_records
 from quantplay.outcomes import OUTCOMES
 from quantplay.records import Artifact, Baseline, Decision, EnvelopeChoice, Record
@@ -80,14 +81,26 @@ def run_parts(records: RunRecords, width: int, page: str | None) -> Iterator[Ren
     for record in shown_records(records):
         yield record_view(record, width)
         yield ""
+    yield from signoff_parts(records)
     if run.outcome in OUTCOMES:
         last = records.decisions[-1] if records.decisions else None
+        signed = run.outcome in ("awaiting_signature", "rejected")  # the gate passed; what comes next is up to people
         # The gate's reasons stand right above; a run that never reached the gate has none.
-        yield outcome_panel(run.outcome, next_play=last.next_play if last else None)
+        yield outcome_panel(run.outcome, next_play=last.next_play if last and not signed else None)
     else:
         yield outcome_text(run)
+    yield from commands(records)
     if page is not None:
         yield Text.assemble(("in Prefect: ", "bold"), page)
+
+
+def commands(records: RunRecords) -> Iterator[RenderableType]:
+    """What to type for each missing signature; nothing else is on its line, so that it can be copied."""
+    if records.awaiting is not None and not records.to_sign:
+        yield Text.assemble(("Signed, and not gone on yet: ", "bold"), f"quantplay run {records.awaiting.plan_path}")
+    if records.to_sign:
+        yield Text("To sign (--reject and --rework say no; --comment TEXT says why):", style="bold")
+        yield from (Text(f"  {line}") for line in records.to_sign)
 
 
 def plays_table(plays: Sequence[RunPlay]) -> RenderableType:

@@ -1,38 +1,55 @@
-"""`quantplay run PLAN`: check it, run it on this machine, show what came out; last line `package: PATH` when there is one."""
+"""`quantplay run PLAN`: check it, run it on this machine, show what came out; last line `package: PATH` when it is locked."""
 
 from __future__ import annotations
 
 import json as json_library
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from quantplay.errors import InternalError, PlanError
+from quantplay.errors import InputError, InternalError, PlanError
+
+if TYPE_CHECKING:
+    from quantplay.cli.run_records import RunRecords
 
 
 def command(plan: Path, json: bool = False) -> int:
+    require_runnable(plan)
+    records, page = run_and_read(plan)
+    return tell(records, page, json=json)
+
+
+def run_and_read(plan: Path, run: str | None = None) -> tuple[RunRecords, str]:
+    """Run a plan, or go on with a run of it that waited, while the terminal shows it; what it left, and its page in Prefect."""
     from flows.local import run_plan
-    from quantplay.cli.console import RunView, console, errors_console
-    from quantplay.cli.render_runs import run_view
-    from quantplay.cli.run_records import records_of
+    from quantplay.cli.console import RunView, errors_console
     from quantplay.settings import settings
     from quantplay.store.registry import open_store
 
-    require_runnable(plan)
     with RunView(errors_console()) as view:
-        done = run_plan(plan, view.say, view)
+        done = run_plan(plan, view.say, view, run)
     with open_store(settings()) as store:
-        run = store.get_run(done.run)
-        if run is None:
+        from quantplay.cli.run_records import records_of
+
+        row = store.get_run(done.run)
+        if row is None:
             raise InternalError(
                 "the run is not in the database", value=done.run, fix="send us the plan and this message"
             )
-        records = records_of(store, run)
+        return records_of(store, row), done.page
+
+
+def tell(records: RunRecords, page: str | None, *, json: bool) -> int:
+    """Show how a run ended; its exit code."""
     if json:
-        print(json_library.dumps({**records.body(), "page": done.page}, indent=2))
+        print(json_library.dumps({**records.body(), "page": page}, indent=2))
     else:
-        console().print(run_view(records, console().width, done.page))
-        if records.package:
+        from quantplay.cli.console import console
+        from quantplay.cli.render_runs import run_view
+
+        console().print(run_view(records, console().width, page))
+        if records.package and records.awaiting is None:
             print(f"package: {records.package.path}")
-    return 0 if run.exit_code is None else run.exit_code
+    return 0 if records.run.exit_code is None else records.run.exit_code
 
 
 def require_runnable(plan: Path) -> None:
@@ -48,3 +65,25 @@ def require_runnable(plan: Path) -> None:
         for part in faults_view(report.warnings, "worth a look", "yellow"):
             errors_console().print(part)
         errors_console().print()
+    warn_of_owners(plan)
+
+
+def warn_of_owners(plan: Path) -> None:
+    """Say before hours of measuring that nobody could sign what comes out; the run itself does not need the file."""
+    from quantplay.cli.console import errors_console
+    from quantplay.plan_file import read_plan
+    from quantplay.settings import settings
+    from quantplay.signoff import REQUIRED, read_owners
+
+    if read_plan(plan).profile != "production":
+        return
+    try:
+        owners = read_owners(settings().owners)
+    except InputError as error:
+        errors_console().print(
+            f"[yellow]nobody can sign yet:[/] {error.what} ({settings().owners}); docs/sign-offs.md says how\n"
+        )
+        return
+    for role in REQUIRED["gate"]:
+        if not owners.with_role(role):
+            errors_console().print(f"[yellow]nobody is {role}[/] in {settings().owners}, so this run can't be locked\n")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from quantplay.errors import QuantplayError
 from quantplay.plan import Plan
-from quantplay.records import Artifact, Baseline, Decision, EnvelopeChoice, Evaluation, PackageRef, Record
+from quantplay.records import Artifact, Baseline, Decision, EnvelopeChoice, Evaluation, PackageRef, Record, SignOff
+from quantplay.settings import settings
+from quantplay.signoff import Standing, read_owners, sign_command, standing, verified
 
 if TYPE_CHECKING:
     from quantplay.store.registry import Store
     from quantplay.store.runs import Run
+    from quantplay.store.signoffs import Awaiting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +30,15 @@ class RunRecords:
     evaluations: tuple[Evaluation, ...]
     decisions: tuple[Decision, ...]
     package: PackageRef | None
+    signoffs: tuple[SignOff, ...] = ()  # of this run, oldest first
+    elsewhere: tuple[SignOff, ...] = ()  # about the same decision, under other runs
+    awaiting: Awaiting | None = None
+    stage: Standing | None = None  # how the stage stands that the run waits at
+
+    @property
+    def to_sign(self) -> tuple[str, ...]:
+        """The command for each signature that is missing."""
+        return tuple(sign_command(str(self.run.id), role) for role in self.stage.missing) if self.stage else ()
 
     def body(self) -> dict[str, Any]:
         """JSON-safe, without the single items."""
@@ -46,6 +60,10 @@ class RunRecords:
             "artifacts": [artifact.body() for artifact in self.artifacts],
             "decisions": [decision.body() for decision in self.decisions],
             "package": self.package.body() if self.package else None,
+            "signoffs": [one.body() for one in self.signoffs],
+            "signoffs_of_other_runs": [one.body() for one in self.elsewhere],
+            "waits_at": self.awaiting.stage if self.awaiting else None,
+            "to_sign": list(self.to_sign),
         }
 
 
@@ -58,6 +76,9 @@ def records_of(store: Store, run: Run) -> RunRecords:
 
     baselines = found("baseline", store.get_baseline)
     envelopes = found("envelope", store.get_envelope)
+    decisions = found("gate", store.get_decision)
+    signoffs, awaiting = store.signoffs_of(run.id), store.awaiting(run.id)
+    about = store.signoffs_of_decision(decisions[-1].digest()) if decisions else ()
     return RunRecords(
         run=run,
         plan=store.get_plan(run.plan),
@@ -65,9 +86,26 @@ def records_of(store: Store, run: Run) -> RunRecords:
         envelope=envelopes[-1] if envelopes else None,
         artifacts=found("ptq", store.get_artifact),
         evaluations=found("evaluate", store.get_evaluation),
-        decisions=found("gate", store.get_decision),
+        decisions=decisions,
         package=store.get_package(run.package) if run.package else None,
+        signoffs=signoffs,
+        elsewhere=tuple(one for one in about if one.run != str(run.id)),
+        awaiting=awaiting,
+        stage=stage_of(awaiting, signoffs),
     )
+
+
+def stage_of(awaiting: Awaiting | None, signoffs: tuple[SignOff, ...]) -> Standing | None:
+    """How the stage stands, every signature verified again; as recorded where no owners file can be read here."""
+    if awaiting is None:
+        return None
+    good, void = signoffs, ()
+    with contextlib.suppress(QuantplayError):
+        good, void = verified(signoffs, read_owners(settings().owners)) if signoffs else ((), ())
+    return standing(
+        awaiting.stage, good, gate=awaiting.gate, decision=awaiting.decision, manifest=awaiting.manifest,
+        void=[one for one in void if one.signoff.stage == awaiting.stage],
+    )  # fmt: skip
 
 
 def shown_records(records: RunRecords) -> list[Record]:

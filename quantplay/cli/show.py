@@ -24,7 +24,7 @@ def command(run: str, limit: int, json: bool = False) -> int:
                 print(json_library.dumps(records.body(), indent=2))
                 return 0
             console().print(run_view(records, console().width))
-            if records.package:
+            if records.package and records.awaiting is None:
                 print(f"package: {records.package.path}")
             return 0
         runs = store.list_runs(limit)

@@ -113,6 +113,8 @@ def headline(results: RunResults) -> Headline:
     tone, glyph, title = titles[decision.verdict]
     ended = {
         "locked": "It is locked and handed over.",
+        "awaiting_signature": "It waits for signatures: of the ML engineer and the product owner under the decision, then of the product owner under the package.",
+        "rejected": "It is not locked: somebody who had to sign said no.",
         "explored": "An explore run is never locked: run the plan with another profile to hand it over.",
     }
     next_step = ended.get(results.outcome or "") or _next(decision)

@@ -17,17 +17,6 @@ RESERVED_SLICE = "hardest"
 SERIOUS_BITS = 4  # fewer want a quality budget and a way to train
 
 
-def profile_faults(file: PlanFile, profile: str) -> Iterator[Fault]:
-    if profile == "production":
-        yield file.fault(
-            ("profile",),
-            "profile: production needs signed decisions, and this version of quantplay can't sign yet",
-            value=profile,
-            allowed="internal, explore",
-            fix="write `profile: internal`; a production release has to wait for sign-offs",
-        )
-
-
 def profile_warnings(file: PlanFile, profile: str) -> Iterator[Fault]:
     if profile == "explore":
         yield file.fault(("profile",), "profile: explore never ends in a package that may be released", value=profile)

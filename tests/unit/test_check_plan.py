@@ -48,7 +48,6 @@ def test_a_good_plan_has_no_faults_and_shows_what_is_frozen(tmp_path: Path) -> N
 
 # (in the plan, instead, the line of, parts of the fault)
 BAD_PLANS: list[tuple[str, str, str, tuple[str, ...]]] = [
-    ("profile: internal", "profile: production", "profile:", ("can't sign yet", "internal, explore", "sign-offs")),
     ("[Q4_K_M, Q5_K_M]", "[Q4_K, Q5_K_M]", "types:", ("envelope.types[1]: unknown serving type", "did you mean `Q4_K_", "Q8_0")),
     ("[Q4_K_M, Q5_K_M]", "[q4_k_m]", "types:", ("did you mean `Q4_K_M`?",)),
     ("[Q4_K_M, Q5_K_M]", "[Q4_K_M, Q4_K_M]", "types:", ("envelope.types[2]: stands twice",)),

@@ -1,0 +1,58 @@
+"""Signatures as people see them: who signed what and when, what is missing, and what to look at before signing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from quantplay.cli.render import table_of
+from quantplay.cli.run_records import RunRecords
+from quantplay.records import SignOff
+
+STYLES = {"approve": "green", "reject": "red", "rework": "red"}
+
+
+def signoff_parts(records: RunRecords) -> Iterator[RenderableType]:
+    """Signatures of the run, those about the same decision under other runs, and what the next one is over."""
+    if records.signoffs:
+        yield signoffs_table("Signatures", records.signoffs)
+    if records.elsewhere:
+        yield signoffs_table("About the same decision, under other runs", records.elsewhere, runs=True)
+    if records.stage is not None and records.awaiting is not None:
+        waits = records.awaiting
+        for one in records.stage.void:
+            yield Text(f"Does not count: {one.signoff.verdict} by {one.signoff.person}: {one.why}", style="yellow")
+        over = "the decision above" if waits.stage == "gate" else "the package below"
+        missing = " and ".join(records.stage.missing) or "nobody"
+        yield Text.assemble((f"Stage {waits.stage}: ", "bold"), f"{missing} still to sign {over}.")
+        if waits.stage == "lock" and records.package is not None:
+            yield Text.assemble(("  unsigned package ", "bold"), records.package.path)
+            yield Text.assemble(("  its manifest     ", "bold"), records.package.manifest)
+        yield ""
+
+
+def signoffs_table(title: str, signoffs: Sequence[SignOff], *, runs: bool = False) -> RenderableType:
+    columns = [
+        ("stage", "left"),
+        ("role", "left"),
+        ("verdict", "left"),
+        ("person", "text"),
+        ("when, UTC", "left"),
+        ("comment", "text"),
+    ]
+    columns = [("run", "left"), *columns] if runs else columns
+    rows = []
+    for one in signoffs:
+        when = one.recorded_at.replace("T", " ").removesuffix("Z")[:16]
+        row: list[RenderableType] = [
+            one.stage,
+            one.role,
+            Text(one.verdict, style=STYLES[one.verdict]),
+            one.person,
+            when,
+            one.comment,
+        ]
+        rows.append([one.run[:8], *row] if runs else row)
+    return table_of(title, columns, rows)

@@ -1,0 +1,179 @@
+"""People's signatures in the flow: what a production run waits for, and what it does when they are there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import UUID
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+
+from quantplay.digest import digest_of_file
+from quantplay.errors import InputError, IntegrityError
+from quantplay.handoff import layout
+from quantplay.handoff.approvals import Signed, check_approvals
+from quantplay.handoff.signatures import write_signatures
+from quantplay.handoff.templating import md
+from quantplay.plays import keys
+from quantplay.records import Decision, Digest, PackageRef, SignOff
+from quantplay.signoff import Owners, Standing, Void, read_owners, sign_command, standing, verified
+from quantplay.signoff.text import Stage, changes_of
+from quantplay.store.registry import Store
+from quantplay.store.signoffs import WAITS, Awaiting
+from tasks.options import PLAY
+from tasks.progress import announce
+from tasks.results import Trail
+from tasks.workbench import RunRef, workbench
+
+
+@task(name="sign-offs", **PLAY)
+def signatures(run: RunRef, trail: Trail, stage: Stage, package_key: Digest | None = None) -> str | None:
+    """The outcome that ends the run at this stage, or None where it goes on: every signature is there, or none is asked for."""
+    bench, plan = workbench(), run.read()
+    assert trail.decision is not None
+    decision, package_key = (
+        bench.store.get_decision(trail.decision),
+        package_key or keys.package_key(plan, trail.decision),
+    )
+    package = bench.store.get_package(package_key)
+    assert decision is not None
+    if plan.profile != "production" or (package is not None and is_signed(package, decision, plan.profile)):
+        return None
+    now = stands(run, decision, stage, package)
+    if now.state == "approved":
+        if stage == "lock":
+            assert package is not None
+            put_into_package(run, package_key, package, decision)
+        return None
+    create_markdown_artifact(summary(run, decision, now), key="sign-offs", description=f"Signatures at stage {stage}")
+    if now.state == "rejected":
+        return "rejected"
+    note_waiting(run, trail, stage, decision, package_key if stage == "lock" else None, package)
+    return "awaiting_signature"
+
+
+def stands(run: RunRef, decision: Decision, stage: Stage, package: PackageRef | None) -> Standing:
+    """The stage by what was recorded for this run; every signature is verified again."""
+    recorded = workbench().store.signoffs_of(run.id)
+    good, void = verified(recorded, owners_of_settings()) if recorded else ((), ())
+    manifest = package.manifest if stage == "lock" and package is not None else None
+    return standing(
+        stage, good, gate=decision.gate, decision=decision.digest(), manifest=manifest,
+        void=[one for one in void if one.signoff.stage == stage],
+    )  # fmt: skip
+
+
+def owners_of_settings() -> Owners:
+    return read_owners(workbench().settings.owners)
+
+
+def is_signed(package: PackageRef, decision: Decision, profile: str) -> bool:
+    """Whether the package was locked before, by this run or another one: its own signatures are all there and hold."""
+    folder = Path(package.path)
+    manifest = folder / layout.MANIFEST
+    if (
+        not (folder / layout.SIGNATURES).is_dir()
+        or not manifest.is_file()
+        or digest_of_file(manifest) != package.manifest
+    ):
+        return False
+    signed = Signed(
+        run=package.run, profile=profile, decision=decision.digest(), gate=decision.gate, manifest=package.manifest
+    )
+    return check_approvals(folder, signed).complete
+
+
+def put_into_package(run: RunRef, package_key: Digest, package: PackageRef, decision: Decision) -> None:
+    """Write signatures/, with what was said about this decision under other runs, and check what was written."""
+    store, owners = workbench().store, owners_of_settings()
+    with store.run_lock(f"signatures {package_key}"):
+        write_signatures(package, run.run, store.signoffs_of_decision(decision.digest()), owners)
+    if not is_signed(package, decision, "production"):
+        raise IntegrityError(
+            "the signatures just written do not verify", value=f"{package.path}/{layout.SIGNATURES}",
+            fix=f"`quantplay verify {package.path}` says what is wrong",
+        )  # fmt: skip
+
+
+def note_waiting(
+    run: RunRef, trail: Trail, stage: Stage, decision: Decision, package_key: Digest | None, package: PackageRef | None
+) -> None:
+    """Leave what the signers sign and what the resumed run goes on with, unless that stands there already."""
+    store = workbench().store
+    manifest = package.manifest if package_key is not None and package is not None else None
+    body = {
+        "stage": stage, "gate": decision.gate, "decision": decision.digest(), "gate_changes": changes_of(decision),
+        "package": package_key, "manifest": manifest, "trail": trail.body(),
+    }  # fmt: skip
+    before = store.awaiting(run.id)
+    if before is None or any(getattr(before, name) != value for name, value in body.items()):
+        store.append_event("quantplay", WAITS, run.run, body)
+
+
+def summary(run: RunRef, decision: Decision, now: Standing) -> str:
+    """For the Prefect page: who signed, what is missing, and how to sign it."""
+    lines = [f"## Signatures at stage {now.stage}: {now.state}", ""]
+    lines += [f"- {md(line)}" for line in said(now.counted)]
+    lines += [f"- does not count: {md(line)}" for line in said_in_vain(now.void)]
+    lines += [f"- missing: `{sign_command(run.run, role)}`" for role in now.missing]
+    others = [one for one in workbench().store.signoffs_of_decision(decision.digest()) if one.run != run.run]
+    if others:
+        lines += ["", "About the same decision, under other runs:", "", *(f"- {md(line)}" for line in said(others))]
+    return "\n".join(lines)
+
+
+def said(signoffs: Sequence[SignOff]) -> list[str]:
+    return [
+        f"{one.verdict} by {one.person} as {one.role}, {one.recorded_at}" + (f": {one.comment}" if one.comment else "")
+        for one in signoffs
+    ]
+
+
+def said_in_vain(void: Sequence[Void]) -> list[str]:
+    return [f"{line}; {one.why}" for one, line in zip(void, said([one.signoff for one in void]), strict=True)]
+
+
+# --- resuming ---------------------------------------------------------------------------------------------------------
+
+
+def run_to_resume(store: Store, plan: Digest, inputs: Mapping[str, Digest], resume: str | None) -> Awaiting | None:
+    """The run to go on with: the one asked for, or the newest of this plan and these inputs that waits for a signature.
+
+    Raises InputError where the run asked for does not wait (any more), IntegrityError where its plan or inputs have changed.
+    """
+    if resume is None:
+        return next((one for one in store.awaiting_of_plan(plan) if one.inputs == inputs), None)
+    found, row = store.awaiting(UUID(resume)), store.get_run(resume)
+    if found is None or row is None:
+        outcome = row.outcome if row is not None else None
+        raise InputError(
+            f"run {resume[:8]} does not wait for a signature any more", value=outcome or "no such run",
+            fix=f"somebody else finished it; `quantplay show {resume[:8]}` says how",
+        )  # fmt: skip
+    changed = [kind for kind, content in inputs.items() if found.inputs.get(kind) != content]
+    if row.plan != plan or changed:
+        raise IntegrityError(
+            f"run {resume[:8]} can't go on: {'its plan was edited' if row.plan != plan else 'its files changed'} since it stopped",
+            value=plan if row.plan != plan else ", ".join(changed), allowed=row.plan if row.plan != plan else None,
+            fix="restore them; or run the plan as it is now, and sign that run",
+        )  # fmt: skip
+    return found
+
+
+def trail_so_far(run: RunRef) -> Trail | None:
+    """What a run that waited for signatures had produced by then, so that nothing is measured again; None for any other run."""
+    found = workbench().store.awaiting(run.id)
+    return Trail.model_validate(found.trail) if found is not None else None
+
+
+@contextmanager
+def turn(run: RunRef) -> Iterator[str | None]:
+    """Work on a run alone. Yields the outcome where another process ended the run while this one waited for its turn."""
+    store = workbench().store
+    with store.run_lock(
+        f"run {run.run}", on_wait=lambda: announce("run", "waiting for another process that works on this run")
+    ) as waited:
+        row = store.get_run(run.run) if waited else None
+        yield row.outcome if row is not None and row.outcome in ("locked", "rejected") else None
