@@ -10,12 +10,15 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from quantplay.calibration import Against, check_calibration
 from quantplay.errors import Fault
 from quantplay.gate import PowerReport, power_report
 from quantplay.plan import Gate
 from quantplay.plan_file import PlanFile, load_plan
+from quantplay.plays.calibration import finding_faults, idle_waivers, tokenizer_in
 from quantplay.plays.check_length import length_faults
 from quantplay.plays.check_rules import (
+    deviation_faults,
     envelope_faults,
     envelope_warnings,
     gate_faults,
@@ -23,7 +26,6 @@ from quantplay.plays.check_rules import (
     model_faults,
     model_folder,
     model_warnings,
-    profile_faults,
     profile_warnings,
     slice_name_faults,
 )
@@ -31,7 +33,6 @@ from quantplay.plays.check_sets import (
     Sets,
     answer_faults,
     calibration_faults,
-    calibration_warnings,
     overlap_faults,
     read_sets,
     slice_faults,
@@ -39,13 +40,13 @@ from quantplay.plays.check_sets import (
 )
 from quantplay.plays.check_tokenizer import open_tokenizer, vocabulary_faults
 from quantplay.plays.target import target_findings
-from quantplay.records import Digest, Record
+from quantplay.records import CalibrationCheck, Digest, Record
 
 
 class SetSize(Record):
     """One file of data, as read."""
 
-    name: str  # gate | dev | heldout | calibration
+    name: str  # gate | dev | heldout | calibration | traffic
     entries: int
     slices: dict[str, int]  # slice -> items; empty for plain texts
 
@@ -61,6 +62,7 @@ class CheckReport(Record):
     warnings: tuple[Fault, ...]  # it can, and somebody should have a look
     sets: tuple[SetSize, ...]
     power: PowerReport | None  # None where gate or gate split have faults
+    calibration: CalibrationCheck | None = None  # None where the set can't be read
     seconds: float
 
     @property
@@ -74,9 +76,10 @@ def check_plan(path: Path) -> CheckReport:
     file = load_plan(path)
     part, base = file.parts, path.parent
     sets = read_sets(file, part.get("evaluation"), part.get("calibration"), base)
-    faults = (*file.faults, *sets.faults, *rule_faults(file, sets, base))
+    calibration = calibration_of(file, sets, base)
+    faults = (*file.faults, *sets.faults, *rule_faults(file, sets, base), *calibration_findings(file, calibration))
     power = power_of(file, sets)
-    warnings = (*rule_warnings(file, sets, base), *power_warnings(file, power))
+    warnings = (*rule_warnings(file, sets, base), *power_warnings(file, power), *waiver_warnings(file, calibration))
     return CheckReport(
         path=str(path),
         name=file.plan.name if file.plan else None,
@@ -86,6 +89,7 @@ def check_plan(path: Path) -> CheckReport:
         warnings=in_order(warnings, path),
         sets=tuple(sizes(sets)),
         power=power,
+        calibration=calibration,
         seconds=time.perf_counter() - started,
     )
 
@@ -105,10 +109,9 @@ def rule_faults(file: PlanFile, sets: Sets, base: Path) -> Iterator[Fault]:
     part = file.parts
     model, evaluation, gate, envelope = (part.get(key) for key in ("model", "evaluation", "gate", "envelope"))
     decoding, calibration = part.get("decoding"), part.get("calibration")
-    if isinstance(profile := part.get("profile"), str):
-        yield from profile_faults(file, profile)
     if model is not None:
         yield from model_faults(file, model, base)
+    yield from deviation_faults(file, part.get("deviations") or ())
     yield from slice_name_faults(file, evaluation, gate)
     if evaluation is not None:
         yield from slice_faults(file, evaluation, sets)
@@ -142,12 +145,43 @@ def rule_warnings(file: PlanFile, sets: Sets, base: Path) -> Iterator[Fault]:
         yield from model_warnings(file, model, base)
     if (evaluation := part.get("evaluation")) is not None:
         yield from split_warnings(file, evaluation, sets)
-    if (calibration := part.get("calibration")) is not None:
-        yield from calibration_warnings(file, calibration, sets)
     if (envelope := part.get("envelope")) is not None:
         yield from envelope_warnings(file, envelope)
     if part.get("profile") != "production":
         yield from target_findings(file)
+
+
+def calibration_of(file: PlanFile, sets: Sets, base: Path) -> CalibrationCheck | None:
+    """The calibration set against its rules, with whatever other sets could be read."""
+    calibration, model = file.parts.get("calibration"), file.parts.get("model")
+    if calibration is None or not sets.calibration:
+        return None
+    return check_calibration(
+        sets.calibration[: calibration.samples],
+        Against(
+            evaluation={name: items for name, items in (("gate", sets.gate), ("dev", sets.dev)) if items is not None},
+            heldout=sets.heldout or (),
+            traffic=sets.traffic,
+        ),
+        calibration=content_of(base / calibration.file, calibration.file),
+        tokens=calibration.tokens,
+        tokenizer=tokenizer_in(model_folder(model, base)) if model is not None else None,
+        deviations=file.parts.get("deviations") or (),
+    )
+
+
+def content_of(path: Path, source: str) -> Digest:
+    return manifest_of_calibration(path, source).content
+
+
+def calibration_findings(file: PlanFile, check: CalibrationCheck | None) -> Iterator[Fault]:
+    if check is not None:
+        yield from finding_faults(file, check)
+
+
+def waiver_warnings(file: PlanFile, check: CalibrationCheck | None) -> Iterator[Fault]:
+    if check is not None:
+        yield from idle_waivers(file, file.parts.get("deviations") or (), check)
 
 
 def power_of(file: PlanFile, sets: Sets) -> PowerReport | None:
@@ -186,7 +220,7 @@ def sizes(sets: Sets) -> Iterator[SetSize]:
         items = getattr(sets, name)
         if items is not None:
             yield SetSize(name=name, entries=len(items), slices=dict(Counter(item.slice for item in items)))
-    for name in ("heldout", "calibration"):
+    for name in ("heldout", "calibration", "traffic"):
         texts = getattr(sets, name)
         if texts is not None:
             yield SetSize(name=name, entries=len(texts), slices={})
