@@ -17,7 +17,7 @@ from quantplay.handoff.verify import VerifyReport, package_folder, unusable, ver
 from quantplay.process import Report
 
 LEAST_MEMORY_BYTES = 3 << 30  # address space; the libraries alone reserve half of it, and use a tenth of that
-MEMORY_PER_RECORD_BYTE = 200  # Python objects for compressed rows: about 60 where every answer differs
+MEMORY_PER_RECORD_BYTE = 200  # compressed rows as Python objects: 145 measured over 50,000 items
 
 
 def verify_apart(path: Path, **options: Any) -> VerifyReport:
