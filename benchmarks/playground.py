@@ -60,6 +60,7 @@ class Playground:
         body["evaluation"] |= {"gate": "gate.jsonl", "dev": "dev.jsonl", "heldout": "heldout.jsonl"}
         body["gate"]["slices"] = {slice_: dict(tolerance) for slice_ in body["gate"]["slices"]}
         body["gate"]["hardest"] = {"share": 0.1, "max_loss_rise": 8.0, "broken_loss_rise": 9.0} | tolerance
+        body["deviations"] = [{"rule": "calibration.count", "reason": "Enough to go through every step, and fast."}]
         for path, value in changes.items():
             part = body
             *parents, last = path.split("__")
