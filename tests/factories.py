@@ -93,14 +93,14 @@ def digest(name: object) -> str:
     return digest_of({"test": str(name)})
 
 
-def made_plan_text(attempts: int = 1) -> str:
-    titles = "\n".join(f"    {name}: {{title: {json.dumps(title)}}}" for name, title in SLICES.items())
-    limits = "\n".join(f"    {name}: {{max_drop: 4.0, broken_drop: 8.0}}" for name in SLICES)
+def made_plan_text(attempts: int = 1, slices: Mapping[str, str] = SLICES) -> str:
+    titles = "\n".join(f"    {name}: {{title: {json.dumps(title)}}}" for name, title in slices.items())
+    limits = "\n".join(f"    {name}: {{max_drop: 4.0, broken_drop: 8.0}}" for name in slices)
     return PLAN_TEXT % (titles, attempts, limits)
 
 
-def made_plan(attempts: int = 1) -> Plan:
-    plan = plan_from_text(made_plan_text(attempts), Path("plan.yaml")).plan
+def made_plan(attempts: int = 1, slices: Mapping[str, str] = SLICES) -> Plan:
+    plan = plan_from_text(made_plan_text(attempts, slices), Path("plan.yaml")).plan
     assert plan is not None
     return plan
 
@@ -129,11 +129,20 @@ class Asked:
     mistake: str
 
 
-def made_items(count: int, seed: int = 1) -> list[Asked]:
+def made_slices(count: int) -> dict[str, str]:
+    """As many slices as wanted: the five of `SLICES`, then more of their kinds with long and short titles."""
+    kinds = list(SLICES)
+    more = {f"{kinds[k % 5]}_{k // 5}": f"{SLICES[kinds[k % 5]]}, {'in the words of customers from region' if k % 2 else 'set'} {k // 5}"
+            for k in range(5, count)}  # fmt: skip
+    return dict(list((SLICES | more).items())[:count])
+
+
+def made_items(count: int, seed: int = 1, slices: Mapping[str, str] = SLICES) -> list[Asked]:
     """`count` items a slice, all different."""
     dice = random.Random(seed)
     found = []
-    for name in SLICES:
+    for name in slices:
+        kind = next(kind for kind in SLICES if name.startswith(kind))
         for index in range(count):
             order = dice.randint(100, 999)
             goods = dice.sample(["clock", "bowl", "frame", "desk", "jar", "lamp", "mirror", "fan"], 3)
@@ -159,7 +168,7 @@ def made_items(count: int, seed: int = 1) -> list[Asked]:
                     goods[1], "exact", goods[0],
                 ),
                 "edge_cases": (f"order {order}\ntotal?\nanswer:", "no items", "exact", f"total {total}"),
-            }[name]  # fmt: skip
+            }[kind]  # fmt: skip
             found.append(Asked(f"{name}-{index:04}", name, f"{name}-doc-{index:04}", question, answer, scorer, mistake))
     return found
 
@@ -231,7 +240,7 @@ def made_baseline(asked: list[Asked], inputs: Inputs, wrong: set[str], hardest: 
         reference=made_arm("reference", asked, wrong, model=digest("reference.gguf"), precision="F32", hardest=hardest),
         hardest=tuple(hardest), difficulty="share of 4 answers sampled at temperature 0.8 that are right, fewest first",
         noise_floor=NoiseFloor(
-            changed="batch 64 to 17, threads 2 to 1, items shuffled", items=500, flip_rate=0.002, max_drop_points=dict.fromkeys(SLICES, 0.0)
+            changed="batch 64 to 17, threads 2 to 1, items shuffled", items=500, flip_rate=0.002, max_drop_points=dict.fromkeys((item.slice for item in asked), 0.0)
         ),
         performance=made_performance(),
     )  # fmt: skip
@@ -306,10 +315,12 @@ def made_results(
     return baseline, recipe, artifact, evaluation, decision
 
 
-def made_run(verdict: str = "pass", *, attempts: int = 1, items: int | None = None) -> RunResults:
+def made_run(
+    verdict: str = "pass", *, attempts: int = 1, items: int | None = None, slices: Mapping[str, str] = SLICES
+) -> RunResults:
     """A run with this verdict, in memory; no package, no files."""
-    plan, inputs = made_plan(attempts), made_inputs()
-    asked = made_items(items or ITEMS[verdict])
+    plan, inputs = made_plan(attempts, slices), made_inputs()
+    asked = made_items(items or ITEMS[verdict], slices=slices)
     kind = TYPES[verdict]
     baseline, recipe, artifact, evaluation, decision = made_results(
         asked, plan, inputs, DAMAGE[verdict], kind=kind, sha256=digest(kind), size_bytes=round(SIZES[kind] * MIB)

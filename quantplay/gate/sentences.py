@@ -73,7 +73,7 @@ def remarks(decision: Decision) -> tuple[str, ...]:
     return (
         *(change_remark(change) for change in decision.gate_changes),
         *((target_sentence(target),) if target is not None and other_chip else ()),
-        *(f"Accepted by the plan ({one.rule}): {one.what} Reason given: {one.reason}" for one in decision.waivers),
+        *(f"Accepted by the plan ({one.rule}): {one.what} Reason given: “{one.reason}”." for one in decision.waivers),
     )
 
 
@@ -83,9 +83,26 @@ def change_remark(change: GateChange) -> str:
     if change.field == LOOKS:
         return f"These items were looked at before with this model, first on {day}: {change.before}; {change.now}."
     return (
-        f"The gate is laxer than that of a plan which looked at the same items on {day}: "
-        f"{change.field} was {change.before}, is now {change.now}."
+        f"Laxer than the plan which looked at the same items on {day}: {promise(change.field)} was {change.before}, "
+        f"is now {change.now} ({change.field})."
     )
+
+
+def promise(field: str) -> str:
+    """What a field of gate or envelope promises, in words."""
+    part, _, rest = field.partition(".")
+    name, _, limit = rest.rpartition(".")
+    words = {
+        "max_drop": "the drop allowed",
+        "broken_drop": "the drop that counts as broken",
+        "max_loss_rise": "the rise of the expected answer's loss allowed",
+        "broken_loss_rise": "the rise of the expected answer's loss that counts as broken",
+        "share": "the share of items that count as hardest",
+    }
+    if part == "envelope":
+        return f"the limit of {limit.removeprefix('max_').replace('_', ' ')}"
+    where = name.replace("_", " ") if part == "slices" else "the hardest items"
+    return words[limit] if limit == "share" else f"{words[limit]} on {where}"
 
 
 class Numbers:

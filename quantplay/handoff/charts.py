@@ -36,6 +36,7 @@ class Chart:
     note: str  # how to read it, and what the whiskers are
     rows: tuple[Row, ...]
     legend: tuple[tuple[str, str], ...] = ()  # (CSS class, text)
+    wide: bool = False  # so many rows that they take two columns
 
     def html(self) -> Markup:
         """A figure for the report."""
@@ -51,9 +52,9 @@ class Chart:
             for kind, text in self.legend
         )
         return Markup(
-            '<figure class="chart"><figcaption><h3>{}</h3><p class="legend">{}</p></figcaption>'
-            '{}<p class="note">{}</p></figure>'
-        ).format(self.title, legend, rows, self.note)
+            '<figure class="chart{}"><figcaption><h3>{}</h3><p class="legend">{}</p></figcaption>'
+            '<div class="rows">{}</div><p class="note">{}</p></figure>'
+        ).format(" wide" if self.wide else "", self.title, legend, rows, self.note)
 
     def image(self) -> str:
         """One SVG image that brings its colours along; for pages that show images only."""

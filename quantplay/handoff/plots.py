@@ -16,6 +16,7 @@ from quantplay.records import Performance, SliceVerdict, Spread
 Z95 = 1.959964
 TONES = {"pass": "good", "close": "warn", "broken": "bad", "inconclusive": "info"}
 BOTH = (("base", "full precision"), ("cand", "quantized"))
+ONE_COLUMN = 12  # slices; more take the whole width
 CHARACTER = 1.8  # percent of the narrowest bar that a character of a label takes
 
 
@@ -111,6 +112,7 @@ def quality_chart(results: RunResults) -> Chart | None:
         "by item, which is sharper.",
         rows=tuple(rows),
         legend=BOTH,
+        wide=len(scored) > ONE_COLUMN,
     )
 
 

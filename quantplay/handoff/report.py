@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from quantplay.gate.rule import PRECEDENCE
 from quantplay.gate.sentences import remarks
 from quantplay.handoff import words
 from quantplay.handoff.charts import TEMPLATES, chart_css
@@ -24,6 +26,10 @@ class Tile:
     value: str
     note: str
     tone: str = ""
+
+
+FULL_TABLE = 12
+"""With more gated quantities than this, those that pass with room to spare are folded away."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +51,8 @@ class GateRow:
 def render_report(results: RunResults) -> str:
     """The report of a run as one HTML file. Equal results give equal text."""
     decision = results.decision
+    rows, charts = gate_rows(results), all_charts(results)
+    shown = shown_rows(rows)
     return render(
         "report.html.jinja",
         css=Markup(chart_css() + (TEMPLATES / "report.css").read_text(encoding="utf-8")),  # noqa: S704 - our own files
@@ -53,8 +61,10 @@ def render_report(results: RunResults) -> str:
         head=words.headline(results),
         lead=lead(results),
         tiles=tiles(results),
-        gate=gate_rows(results),
-        charts=all_charts(results),
+        gate=rows[:shown],
+        folded=rows[shown:],
+        charts={name: chart for name, chart in charts.items() if not chart.wide},
+        wide_charts=[chart for chart in charts.values() if chart.wide],
         flips=collect_flips(results),
         facts=recipe_facts(results),
         machine=machine_facts(results),
@@ -130,10 +140,17 @@ def tiles(results: RunResults) -> list[Tile]:
 
 
 def gate_rows(results: RunResults) -> list[GateRow]:
-    """Every gated quantity with its bar; bars with the same tolerances share a scale, so that the eye can compare them."""
+    """Every gated quantity with its bar; bars with the same tolerances share a scale, so that the eye can compare them.
+
+    In the plan's order where they are few; otherwise what fails comes first, then what is nearest to its limit.
+    """
     if results.decision is None:
         return []
-    verdicts = results.decision.slices
+    verdicts: Sequence[SliceVerdict] = results.decision.slices
+    if len(verdicts) > FULL_TABLE:
+        verdicts = sorted(
+            verdicts, key=lambda one: (-PRECEDENCE.index(one.verdict), one.upper / one.max_drop), reverse=True
+        )
     alike: dict[tuple[str, float, float], list[SliceVerdict]] = {}
     for one in verdicts:
         alike.setdefault((one.unit, one.max_drop, one.broken_drop), []).append(one)
@@ -141,6 +158,13 @@ def gate_rows(results: RunResults) -> list[GateRow]:
     return [
         gate_row(results, one, tolerance_bar(one, scales[one.unit, one.max_drop, one.broken_drop])) for one in verdicts
     ]
+
+
+def shown_rows(rows: Sequence[GateRow]) -> int:
+    """How many rows stand open: all of a short table; of a long one what does not pass, and never fewer than fit."""
+    if len(rows) <= FULL_TABLE:
+        return len(rows)
+    return max(FULL_TABLE - 2, sum(row.verdict != "pass" for row in rows))
 
 
 def gate_row(results: RunResults, one: SliceVerdict, bar: Markup) -> GateRow:
