@@ -26,6 +26,8 @@ from quantplay.records import ItemResult
 if TYPE_CHECKING:
     from lm_eval.api.model import TemplateLM
 
+    from quantplay.engines.llama_cpp import CacheType
+
 __all__ = ["Runtime", "evaluate", "evaluate_job", "harness_digest"]
 
 Runtime = Literal["transformers", "llama.cpp"]
@@ -46,13 +48,14 @@ def evaluate(
     order_seed: int | None = None,
     context_tokens: int = 512,
     gold_loss_ids: Collection[str] = (),
+    cache_type: CacheType = "f16",
     on_progress: Report | None = None,
 ) -> tuple[ItemResult, ...]:
     """Results of all items in their order, then of the task files' documents in theirs.
 
     `model` is a folder (transformers) or a GGUF file (llama.cpp). `batch` prompts run together, `order_seed` shuffles
     what the runtime sees and nothing else. `gold_loss_ids` are items whose expected answer's mean loss is measured as
-    well (nats a token). Raises InputError, listing every item that does not fit `context_tokens`.
+    well (nats a token). `cache_type` is that of llama.cpp's key-value cache; f32 to compare runtimes. Raises InputError, listing every item that does not fit `context_tokens`.
     """
     from quantplay.harness.tasks import SCORE, ChoiceTask, item_tasks
 
@@ -67,7 +70,7 @@ def evaluate(
     with quiet(), TemporaryDirectory(prefix="quantplay-") as scratch:
         from quantplay.harness.task_files import file_results, file_tasks, sandboxed_templates
 
-        with sandboxed_templates(), open_model(runtime, model, batch, threads, context_tokens) as lm:
+        with sandboxed_templates(), open_model(runtime, model, batch, threads, context_tokens, cache_type) as lm:
             own = item_tasks(shuffled, decoding)
             theirs = file_tasks(extra_tasks, decoding, Path(scratch))
             requests = sum(max(1, len(item.choices)) for item in items)
@@ -119,7 +122,9 @@ def run_tasks(lm: TemplateLM, tasks: Mapping[str, Any]) -> dict[str, list[dict[s
 
 
 @contextmanager
-def open_model(runtime: Runtime, model: Path, batch: int, threads: int, context_tokens: int) -> Iterator[TemplateLM]:
+def open_model(
+    runtime: Runtime, model: Path, batch: int, threads: int, context_tokens: int, cache_type: CacheType = "f16"
+) -> Iterator[TemplateLM]:
     """The model as lm-eval sees it, for as long as the block runs."""
     if runtime == "transformers":
         import torch
@@ -132,7 +137,9 @@ def open_model(runtime: Runtime, model: Path, batch: int, threads: int, context_
         from quantplay.engines.llama_cpp import LlamaModel
         from quantplay.harness.lm_llama import LlamaLM
 
-        with LlamaModel(model, threads=threads, context_tokens=context_tokens, sequences=batch) as loaded:
+        with LlamaModel(
+            model, threads=threads, context_tokens=context_tokens, sequences=batch, cache_type=cache_type
+        ) as loaded:
             yield LlamaLM(loaded)
     else:
         raise InputError("unknown runtime", value=runtime, allowed=", ".join(get_args(Runtime)))

@@ -75,6 +75,14 @@ def test_gold_losses_agree_and_are_only_where_asked(both, items) -> None:
             assert b.gold_loss_nats == pytest.approx(a.gold_loss_nats, rel=0.01, abs=0.01)
 
 
+def test_a_float32_cache_gives_the_losses_of_transformers(models, both, items) -> None:
+    few = items[:12:3]
+    exact = run(models, "llama.cpp", few, gold_loss_ids=[item.id for item in few], cache_type="f32")
+    expected = {result.id: result.gold_loss_nats for result in both["transformers"]}
+    for result in exact:
+        assert result.gold_loss_nats == pytest.approx(expected[result.id], rel=1e-4, abs=1e-6)
+
+
 def test_gold_loss_is_the_mean_cross_entropy_of_the_answer(both, items, pilot_model) -> None:
     import torch
 
