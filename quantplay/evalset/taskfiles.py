@@ -8,7 +8,6 @@ score in [0, 1] for each document.
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,9 @@ from typing import Any
 
 from quantplay.digest import digest_of_entries, digest_of_file
 from quantplay.errors import Fault
-from quantplay.evalset.jsonl import cannot_read, printable, refuse_faults, require_regular
+from quantplay.evalset.jsonl import printable, refuse_faults
+from quantplay.evalset.task_yaml import Function, load
 
-MAX_FILE_BYTES = 1 << 20
-MAX_NODES = 100_000
 METRICS = {"acc": False, "acc_norm": False, "acc_bytes": False, "acc_mutual_info": False, "exact_match": False}
 """Metric -> graded. All of lm-eval's own metrics that score a single document; the others score a whole set."""
 
@@ -39,14 +37,6 @@ KEYS = (
 )
 # fmt: on
 CODE_KEYS = ("class", "custom_dataset", "unsafe_code", "use_prompt")  # fields that run or load code by themselves
-
-
-@dataclass(frozen=True)
-class Function:
-    """A `!function module.name` of a task file, unresolved."""
-
-    name: str
-    where: str
 
 
 @dataclass(frozen=True)
@@ -107,80 +97,6 @@ def read_task_file(path: Path, allow_code: Collection[str] = ()) -> TaskFile:
     )
 
 
-def load(path: Path, faults: list[Fault], functions: list[Function], read: list[Path]) -> dict[str, Any]:
-    """The file's mapping with its includes merged underneath, as lm-eval merges them."""
-    import yaml
-
-    if path.resolve() in [file.resolve() for file in read]:
-        faults.append(Fault(where=str(path), what="the file includes itself"))
-        return {}
-    read.append(path)
-    try:
-        require_regular(path)
-        raw = path.read_bytes() if path.stat().st_size <= MAX_FILE_BYTES else None
-    except (OSError, ValueError) as error:
-        raise cannot_read(path, error) from error
-    if raw is None:
-        faults.append(Fault(where=str(path), what="the file is too long", allowed="up to 1 MiB"))
-        return {}
-
-    class Loader(yaml.SafeLoader):
-        """Safe YAML and an inert `!function`."""
-
-    def function(loader: yaml.SafeLoader, node: yaml.Node) -> Function:
-        name = loader.construct_scalar(node) if isinstance(node, yaml.ScalarNode) else ""
-        found = Function(str(name), f"{path}:{node.start_mark.line + 1}")
-        functions.append(found)
-        return found
-
-    Loader.add_constructor("!function", function)
-    try:
-        loader = Loader(raw.decode("utf-8"))
-        root = loader.get_single_node()
-        if root is not None and expanded_size(root, {}) > MAX_NODES:
-            faults.append(
-                Fault(
-                    where=str(path),
-                    what="its aliases (`*name`) contain themselves, or repeat so much that it is too large",
-                    allowed=f"up to {MAX_NODES:,} values",
-                    fix="write the values out",
-                )
-            )
-            return {}
-        config = None if root is None else loader.construct_document(root)
-    except UnicodeDecodeError as error:
-        faults.append(Fault(where=str(path), what=f"byte {error.start + 1} is no UTF-8"))
-        return {}
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        faults.append(Fault(where=f"{path}:{line}", what=f"no valid YAML: {printable(error.problem or '')}"))
-        return {}
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError, OverflowError) as error:
-        faults.append(Fault(where=str(path), what=f"no valid YAML: {printable(str(error))}"))
-        return {}
-    if not isinstance(config, dict) or not all(isinstance(key, str) for key in config):
-        faults.append(Fault(where=str(path), what="no YAML mapping with text keys", allowed="task: NAME ..."))
-        return {}
-    merged: dict[str, Any] = {}
-    includes = config.pop("include", [])
-    for include in includes if isinstance(includes, list) else [includes]:
-        if not isinstance(include, str) or not (path.parent / include).is_file():
-            faults.append(Fault(where=str(path), what="it includes a file that is not there", value=printable(include)))
-            continue
-        merged |= load(path.parent / include, faults, functions, read)
-    return merged | config
-
-
-def expanded_size(node: Any, known: dict[int, float]) -> float:
-    """How many values `node` has when every alias is written out; infinite where one contains itself."""
-    if id(node) not in known:
-        known[id(node)] = math.inf  # what an alias to a node that is still being counted has
-        parts = node.value if isinstance(node.value, list) else []
-        inner = (part for entry in parts for part in (entry if isinstance(entry, tuple) else (entry,)))
-        known[id(node)] = 1 + sum(expanded_size(part, known) for part in inner)
-    return known[id(node)]
-
-
 def config_faults(path: Path, config: dict[str, Any], allow_code: bool) -> Iterator[Fault]:
     where = str(path)
     if not isinstance(config.get("task"), str) or not config["task"].strip():
@@ -194,15 +110,27 @@ def config_faults(path: Path, config: dict[str, Any], allow_code: bool) -> Itera
         value, allowed = printable(config["output_type"]), ", ".join(OUTPUT_TYPES)
         yield Fault(where=where, what="unsupported `output_type`", value=value, allowed=allowed)
     if config.get("repeats", 1) != 1:
-        yield Fault(where=where, what="`repeats` must be 1: decoding is greedy", value=printable(config["repeats"]))
+        yield Fault(
+            where=where, what="`repeats` must be 1: decoding is greedy", value=printable(config["repeats"]), allowed="1"
+        )
     generation = config.get("generation_kwargs") or {}
     if not isinstance(generation, dict):
-        yield Fault(where=where, what="`generation_kwargs` is no mapping", value=printable(generation))
+        yield Fault(
+            where=where,
+            what="`generation_kwargs` is no mapping",
+            value=printable(generation),
+            allowed=", ".join(GENERATION_KEYS),
+        )
     else:
         yield from generation_faults(where, generation)
     entries = config.get("metric_list") or []
     if not isinstance(entries, list) or not all(isinstance(entry, dict) and "metric" in entry for entry in entries):
-        yield Fault(where=where, what="`metric_list` is no list of mappings with `metric`")
+        yield Fault(
+            where=where,
+            what="`metric_list` is no list of mappings with `metric`",
+            value=printable(entries),
+            allowed="- {metric: exact_match, aggregation: mean, higher_is_better: true}",
+        )
     elif not allow_code and score_metric(config) not in METRICS:
         yield Fault(
             where=where,
@@ -221,15 +149,19 @@ def generation_faults(where: str, generation: dict[Any, Any]) -> Iterator[Fault]
                 where=where, what="unsupported key in `generation_kwargs`", value=printable(key), allowed=allowed
             )
         elif key == "do_sample" and value is not False:
-            yield Fault(where=where, what="`do_sample` must be false: decoding is greedy", value=printable(value))
+            what = "`do_sample` must be false: decoding is greedy"
+            yield Fault(where=where, what=what, value=printable(value), allowed="false")
         elif key == "temperature" and (isinstance(value, bool) or value not in (0, 0.0)):
-            yield Fault(where=where, what="`temperature` must be 0: decoding is greedy", value=printable(value))
+            what = "`temperature` must be 0: decoding is greedy"
+            yield Fault(where=where, what=what, value=printable(value), allowed="0")
         elif key == "max_gen_toks" and (type(value) is not int or value < 1):
-            yield Fault(where=where, what="`max_gen_toks` must be a positive integer", value=printable(value))
+            what = "`max_gen_toks` must be a positive integer"
+            yield Fault(where=where, what=what, value=printable(value), allowed="1, 2, ...")
         elif key == "until":
             stops = value if isinstance(value, list) else [value]
             if not all(isinstance(stop, str) and stop for stop in stops):
-                yield Fault(where=where, what="`until` must be a text or a list of texts", value=printable(value))
+                what = "`until` must be a text or a list of texts"
+                yield Fault(where=where, what=what, value=printable(value), allowed='["\\n"]')
 
 
 def metric_list(config: dict[str, Any]) -> list[dict[str, Any]]:
