@@ -81,6 +81,12 @@ def run_parts(records: RunRecords, width: int, page: str | None) -> Iterator[Ren
     for record in shown_records(records):
         yield record_view(record, width)
         yield ""
+    yield from ending_parts(records, page)
+
+
+def ending_parts(records: RunRecords, page: str | None) -> Iterator[RenderableType]:
+    """Signatures, outcome, and what to type next: all there is to say after a signature."""
+    run = records.run
     yield from signoff_parts(records)
     if run.outcome in OUTCOMES:
         last = records.decisions[-1] if records.decisions else None

@@ -38,15 +38,16 @@ def run_and_read(plan: Path, run: str | None = None) -> tuple[RunRecords, str]:
         return records_of(store, row), done.page
 
 
-def tell(records: RunRecords, page: str | None, *, json: bool) -> int:
-    """Show how a run ended; its exit code."""
+def tell(records: RunRecords, page: str | None, *, json: bool, ending_only: bool = False) -> int:
+    """Show a run, or only how it ended; its exit code."""
     if json:
         print(json_library.dumps({**records.body(), "page": page}, indent=2))
     else:
         from quantplay.cli.console import console
-        from quantplay.cli.render_runs import run_view
+        from quantplay.cli.render_runs import ending_parts, run_parts
 
-        console().print(run_view(records, console().width, page))
+        for part in ending_parts(records, page) if ending_only else run_parts(records, console().width, page):
+            console().print(part)
         if records.package and records.awaiting is None:
             print(f"package: {records.package.path}")
     return 0 if records.run.exit_code is None else records.run.exit_code

@@ -57,7 +57,7 @@ def command(
             records, page = run_and_read(plan, waits.run)
         else:
             say(f"The plan is not on this machine. Where it is, `quantplay run {plan}` goes on with this run.")
-    return tell(records, page, json=json)
+    return tell(records, page, json=json, ending_only=True)
 
 
 def say(line: str) -> None:

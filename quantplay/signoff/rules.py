@@ -86,12 +86,16 @@ def text_faults(statement: Statement, case: Case) -> list[Fault]:
     }
     return [
         Fault(
-            where=where, what=what, value=str(found), allowed=str(wanted),
+            where=where, what=what, value=in_text(found), allowed=in_text(wanted),
             fix=f"`quantplay show {case.run[:8]}` says what is to be signed; write a new text with --request",
         )
         for where, (what, found, wanted) in pairs.items()
         if found != wanted
     ]  # fmt: skip
+
+
+def in_text(value: object) -> str:
+    return "none" if value is None else str(value)
 
 
 def time_faults(statement: Statement, case: Case, now: datetime) -> list[Fault]:
