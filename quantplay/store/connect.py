@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 from sqlalchemy import URL, Engine
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, ProgrammingError, SQLAlchemyError
 
 from quantplay.errors import InputError, IntegrityError, QuantplayError, ServiceUnavailable
 
@@ -59,6 +59,17 @@ def check_version(number: int) -> None:
         )
 
 
+def check_encoding(name: str, url: URL) -> None:
+    """Refuse a database that can't hold every text. `name` as in `server_encoding`."""
+    if name != "UTF8":
+        raise InputError(
+            "the database can't hold every text: it was made with another encoding",
+            value=f"{name} in {shown(url)}",
+            allowed="UTF8",
+            fix=f"createdb --encoding UTF8 --template template0 NAME on that server, in place of {url.database}",
+        )
+
+
 @contextlib.contextmanager
 def translated(url: URL) -> Iterator[None]:
     """Errors of the database inside the block become ours; what to do depends on what went wrong."""
@@ -105,6 +116,24 @@ def _ours(error: DBAPIError, url: URL) -> QuantplayError:
             f"the database user may not do this: {text}",
             value=where,
             fix="grant it CREATE on the database: quantplay keeps its tables in a schema of its own, `quantplay`",
+        )
+    if state == "25006":
+        return InputError(
+            f"the database can't be written: {text}",
+            value=where,
+            allowed="a primary server; a replica or a read-only database can't keep a run",
+            fix="name the primary in QUANTPLAY_DATABASE_URL, or `alter database ... reset default_transaction_read_only`",
+        )
+    if not state and isinstance(error, ProgrammingError):  # the driver itself, before it talked to anybody
+        return InputError(
+            f"QUANTPLAY_DATABASE_URL holds an option that can't be used: {text}",
+            allowed="libpq's connection options, such as ?sslmode=require&connect_timeout=10",
+            fix="correct it, or remove it",
+        )
+    if state in {"42P01", "42703", "3F000"}:
+        return IntegrityError(
+            f"the database lacks what this version needs: {text}",
+            fix="restore it from a backup, or name an empty database",
         )
     if state in {"22P05", "22021"}:
         return InputError(

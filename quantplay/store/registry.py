@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.dialects.postgresql import insert
 
 from quantplay.digest import is_digest
-from quantplay.errors import InternalError, ServiceUnavailable
+from quantplay.errors import IntegrityError, InternalError, ServiceUnavailable
 from quantplay.plan import Gate, Plan
 from quantplay.records import (
     Artifact,
@@ -73,10 +73,15 @@ def _opened(engine: Engine, settings: Settings) -> Store:
         with connect.translated(engine.url):
             with engine.connect() as connection:
                 connect.check_version(int(connection.scalar(sa.text("show server_version_num")) or 0))
+                connect.check_encoding(str(connection.scalar(sa.text("show server_encoding"))), engine.url)
             ensure_schema(engine)
             with engine.connect() as connection:
                 identity = connection.scalar(sa.select(tables.meta.c.identity))
-        assert isinstance(identity, UUID)
+        if not isinstance(identity, UUID):
+            raise IntegrityError(
+                "the database has lost its identity: its table `meta` is empty", value=connect.shown(engine.url),
+                fix="restore it from a backup, or name an empty database",
+            )  # fmt: skip
         return Store(engine, identity, settings.artifacts_url)
     except BaseException:
         engine.dispose()

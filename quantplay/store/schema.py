@@ -14,6 +14,8 @@ from quantplay.store.tables import SCHEMA
 HEAD = "0002"
 """The newest file in migrations/versions. Written here so that a database that is up to date costs no import of Alembic."""
 
+TABLES_THERE = sa.text("select table_name from information_schema.tables where table_schema = :schema")
+
 
 def ensure_schema(engine: Engine) -> None:
     """Run the missing migrations in one transaction, under an advisory lock. InputError for a newer program's database."""
@@ -49,6 +51,14 @@ def _upgrade(connection: Connection) -> None:
             value=f"tables {now}",
             allowed=f"tables up to {HEAD}",
             fix="upgrade this installation: pip install --upgrade quantplay",
+        )
+    found = set(connection.scalars(TABLES_THERE, {"schema": SCHEMA}))
+    if now is None and found - {"alembic_version"}:
+        raise InputError(
+            f"the schema `{SCHEMA}` of this database holds tables quantplay did not make, or whose version was lost",
+            value=", ".join(sorted(found)),
+            allowed="an empty database, or one that quantplay made",
+            fix="name another database, or restore this one from a backup",
         )
     connection.execute(sa.text(f"create schema if not exists {SCHEMA}"))
     command.upgrade(config, "head")
