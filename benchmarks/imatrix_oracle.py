@@ -6,7 +6,7 @@ empty cache, leaves the rest of the text out, and leaves out the output matrix. 
 Promise: for every tensor a correlation of the column means above 0.9999. A correlation hardly sees small columns beside an
 outlier, so the largest relative difference of any single column is held to 0.1 % as well. Then both matrices
 go through the quantizer, and the blocks that come out different are counted; and with the tool's matrix, our call of the quantizer
-must write exactly what llama-quantize writes. `--quick`: fewer chunks and types.
+must write exactly what llama-quantize writes. `--quick`: fewer chunks and types, one thread.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def compare(
         "largest_relative_difference_in": worst,
         "largest_to_median_column": float(max(np.max(values) / np.median(values) for values in theirs.values())),
         "tokens_counted_differently": sum(count != ours.tokens for count in counts.values()),
-        **different_by_threads(model, THREAD_TEXTS // 4 if limit else THREAD_TEXTS),
+        **({} if limit else different_by_threads(model)),
         "quantized": {},
         "blocks_unlike_llama_quantize": 0,
     }
@@ -114,9 +114,9 @@ def compare(
     return figures
 
 
-def different_by_threads(model: Path, samples: int) -> dict[str, int]:
+def different_by_threads(model: Path) -> dict[str, int]:
     """Tensors of the matrix whose bytes on more threads are not those on one, over calibration texts of all lengths."""
-    texts = calibration_texts(CALIBRATION, samples)
+    texts = calibration_texts(CALIBRATION, THREAD_TEXTS)
     found = {
         threads: measure_importance(model, texts, tokens=CHUNK_TOKENS, threads=threads).values
         for threads in (1, *MORE_THREADS)
@@ -195,7 +195,9 @@ def show(models: Mapping[str, dict[str, Any]]) -> None:
         "largest_relative_difference": "largest relative difference", "largest_to_median_column": "largest to median column",
         **{DIFFERENT.format(threads): f"tensors different on {threads} threads" for threads in MORE_THREADS},
     }  # fmt: skip
-    rows = [[title, *(one[name] for one in models.values())] for name, title in names.items()]
+    rows = [
+        [title, *(one[name] for one in models.values())] for name, title in names.items() if name in models["pilot"]
+    ]
     print_table(["importance matrix, ours against the tool's", *models], rows)
     print()
     header = ["quantized with ours and with the tool's", "tensors", "differ", "blocks", "differ", "share of the error"]
