@@ -81,6 +81,17 @@ def llama_cpp() -> Iterator[Finding]:
     )  # fmt: skip
 
 
+def signatures() -> Iterator[Finding]:
+    """Only needed by plans of profile production."""
+    from quantplay.signoff import ssh
+
+    program = shutil.which("ssh-keygen")
+    yield Finding(
+        name="ssh-keygen", state="note" if program is None else "good", found=program or "none; production plans are signed with it",
+        fix=ssh.INSTALL if program is None else None,
+    )  # fmt: skip
+
+
 def threads() -> Iterator[Finding]:
     here, cpus = settings().threads, usable_cpus()
     fits = 1 <= here <= cpus
@@ -118,4 +129,4 @@ def nearest(folder: Path) -> Path:
     return next(one for one in (folder, *folder.parents) if one.exists())
 
 
-LOOKS = (python, packages, compiler, llama_cpp, threads, memory, disk)
+LOOKS = (python, packages, compiler, llama_cpp, signatures, threads, memory, disk)
