@@ -72,7 +72,7 @@ def test_every_page_of_docs_is_in_the_index() -> None:
 
 def test_every_environment_variable_is_documented() -> None:
     source = (ROOT / "quantplay" / "settings.py").read_text(encoding="utf-8")
-    read = set(re.findall(r"""(?:environ(?:\.get\(|\[)|read_path\()\s*["']([A-Z_]+)["']""", source))
+    read = set(re.findall(r"""(?:environ(?:\.get\(|\[)|read_\w+\()\s*["']([A-Z_]+)["']""", source))
     rows = set(
         re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / "docs" / "settings.md").read_text(encoding="utf-8"), re.MULTILINE)
     )
