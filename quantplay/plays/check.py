@@ -16,8 +16,10 @@ from quantplay.gate import PowerReport, power_report
 from quantplay.plan import Gate
 from quantplay.plan_file import PlanFile, load_plan
 from quantplay.plays.calibration import finding_faults, idle_waivers, tokenizer_in
+from quantplay.plays.calibration import calibration_of, finding_faults, idle_waivers
 from quantplay.plays.check_length import length_faults
 from quantplay.plays.check_rules import (
+    deviation_faults,
     deviation_faults,
     envelope_faults,
     envelope_warnings,
@@ -62,6 +64,7 @@ class CheckReport(Record):
     warnings: tuple[Fault, ...]  # it can, and somebody should have a look
     sets: tuple[SetSize, ...]
     power: PowerReport | None  # None where gate or gate split have faults
+    calibration: CalibrationCheck | None = None  # None where the set can't be read
     calibration: CalibrationCheck | None = None  # None where the set can't be read
     seconds: float
 

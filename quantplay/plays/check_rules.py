@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from quantplay import evalset
 from quantplay.errors import Fault, InputError
 from quantplay.evalset.sources import HUB_ID
 from quantplay.formats import TYPES, types_of
-from quantplay.plan import Envelope, EvaluationSet, Gate, ModelSource, Tolerance
+from quantplay.plan import WAIVABLE, Deviation, Envelope, EvaluationSet, Gate, ModelSource, Tolerance
 from quantplay.plan_file import Place, PlanFile, close_to
 
 RESERVED_SLICE = "hardest"
@@ -79,6 +79,24 @@ def slice_name_faults(file: PlanFile, evaluation: EvaluationSet | None, gate: Ga
                 allowed=", ".join(gate.slices),
                 fix=f"add `{name}: {{max_drop: ..., broken_drop: ...}}` under `gate.slices:`",
             )
+
+
+def deviation_faults(file: PlanFile, deviations: Sequence[Deviation]) -> Iterator[Fault]:
+    """A waiver of a rule that does not exist waives nothing, and two of one rule leave open which reason counts."""
+    for position, deviation in enumerate(deviations):
+        place: Place = ("deviations", position, "rule")
+        label = f"deviations[{position + 1}].rule"
+        if deviation.rule not in WAIVABLE:
+            near = close_to(deviation.rule, WAIVABLE)
+            yield file.fault(
+                place,
+                f"{label}: there is no such rule",
+                value=deviation.rule,
+                allowed=", ".join(WAIVABLE),
+                fix=f"did you mean `{near}`?" if near else "remove it: only a rule that can stop a run needs a waiver",
+            )
+        elif any(deviation.rule == other.rule for other in deviations[:position]):
+            yield file.fault(place, f"{label}: is waived twice", value=deviation.rule, fix="keep one of the two reasons")
 
 
 def envelope_faults(file: PlanFile, envelope: Envelope) -> Iterator[Fault]:

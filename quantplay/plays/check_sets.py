@@ -13,10 +13,8 @@ from quantplay.errors import Fault, InputError
 from quantplay.evalset import EvalItem, TaskFile, TextSample
 from quantplay.plan import Calibration, Decoding, EvaluationSet
 from quantplay.plan_file import Place, PlanFile, close_to
-from quantplay.plays.overlap import prompts_in_texts
 
 T = TypeVar("T")
-FEWEST_SAMPLES = 128  # below this an importance matrix is noisy
 WHOLE_ANSWER = ("exact", "json")  # scorers that compare all of a generated answer
 
 
@@ -28,6 +26,7 @@ class Sets:
     dev: tuple[EvalItem, ...] | None = None
     heldout: tuple[TextSample, ...] | None = None
     calibration: tuple[TextSample, ...] | None = None
+    traffic: tuple[TextSample, ...] | None = None
     tasks: list[TaskFile] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
 
@@ -74,6 +73,8 @@ def read_sets(file: PlanFile, evaluation: EvaluationSet | None, calibration: Cal
         sets.faults += allow_code_faults(file, evaluation)
     if calibration is not None:
         sets.calibration = read(("calibration", "file"), calibration.file, evalset.read_texts)
+        if calibration.traffic is not None:
+            sets.traffic = read(("calibration", "traffic"), calibration.traffic, evalset.read_texts)
     return sets
 
 
@@ -126,7 +127,7 @@ def slice_faults(file: PlanFile, evaluation: EvaluationSet, sets: Sets) -> Itera
 
 
 def overlap_faults(file: PlanFile, sets: Sets) -> Iterator[Fault]:
-    """What decides is not what was looked at, and neither is what steered the quantizer."""
+    """What decides is not what was looked at."""
     if sets.gate is not None and sets.dev is not None:
         for kind, of in (("id", "ids"), ("document", "documents"), ("prompt", "prompts")):
             dev = {getattr(item, kind) for item in sets.dev}
@@ -138,26 +139,6 @@ def overlap_faults(file: PlanFile, sets: Sets) -> Iterator[Fault]:
                     value=few(shared),
                     fix="keep the splits apart by source document",
                 )
-    if sets.calibration is None:
-        return
-    texts = [(sample.id, sample.text) for sample in sets.calibration]
-    for split, items in (("gate", sets.gate), ("dev", sets.dev)):
-        copies = prompts_in_texts(((item.id, item.prompt) for item in items or ()), texts)
-        if copies:
-            yield file.fault(
-                ("calibration", "file"),
-                f"calibration.file: {len(copies)} prompts of the {split} split stand in calibration samples",
-                value=few([f"{item} in {sample}" for item, sample in copies]),
-                fix="remove these samples; a quantizer that has seen the questions is not tested by them",
-            )
-    copies = prompts_in_texts(((sample.id, sample.text) for sample in sets.heldout or ()), texts)
-    if copies:
-        yield file.fault(
-            ("calibration", "file"),
-            f"calibration.file: {len(copies)} held-out texts stand in calibration samples",
-            value=few([f"{text} in {sample}" for text, sample in copies]),
-            fix="remove them from one of the two; divergence on calibration text is flattering",
-        )
 
 
 def few(names: Sequence[str], shown: int = 3) -> str:
@@ -174,20 +155,6 @@ def calibration_faults(file: PlanFile, calibration: Calibration, sets: Sets) -> 
             allowed=f"at most {len(sets.calibration)}",
             fix="add samples, or ask for fewer",
         )
-
-
-def calibration_warnings(file: PlanFile, calibration: Calibration, sets: Sets) -> Iterator[Fault]:
-    if calibration.samples < FEWEST_SAMPLES:
-        yield file.fault(
-            ("calibration", "samples"), "calibration.samples: is few", value=str(calibration.samples),
-            allowed=f"{FEWEST_SAMPLES} to 512 are usual",
-        )  # fmt: skip
-    texts = Counter(sample.text for sample in sets.calibration or ())
-    if doubles := sum(count - 1 for count in texts.values()):
-        yield file.fault(
-            ("calibration", "file"), "calibration.file: samples stand more than once", value=f"{doubles} repeats",
-            fix="remove the repeats; each one counts twice",
-        )  # fmt: skip
 
 
 def answer_faults(file: PlanFile, decoding: Decoding, sets: Sets) -> Iterator[Fault]:

@@ -10,6 +10,9 @@ from quantplay.errors import IntegrityError
 from quantplay.plan import Plan
 from quantplay.records import Inputs, Manifest
 
+CALIBRATION_FILE = "calibration.jsonl"
+"""Name of the set inside its manifest."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Paths:
@@ -20,6 +23,7 @@ class Paths:
     gate: Path
     dev: Path
     heldout: Path
+    traffic: Path | None  # sample of traffic to compare the calibration set with
     tasks: tuple[Path, ...]  # the team's own lm-eval task files
     allow_code: tuple[str, ...]  # names of those that may run Python
 
@@ -48,6 +52,7 @@ def locate(plan: Plan, base: Path) -> Paths:
         gate=base / plan.evaluation.gate,
         dev=base / plan.evaluation.dev,
         heldout=base / plan.evaluation.heldout,
+        traffic=base / plan.calibration.traffic if plan.calibration.traffic else None,
         tasks=tuple(base / task for task in plan.evaluation.tasks),
         allow_code=plan.evaluation.allow_code,
     )
@@ -56,20 +61,22 @@ def locate(plan: Plan, base: Path) -> Paths:
 def pin(plan: Plan, base: Path) -> Pinned:
     """Read and digest everything `plan` names. Raises InputError with every fault of the first set that can't be used."""
     paths = locate(plan, base)
-    calibration, evaluation, heldout = pin_data(plan, paths)
+    data = {manifest.kind: manifest for manifest in pin_data(plan, paths)}
     model = evalset.manifest_of_model(paths.model, plan.model.source, plan.model.commit)
-    inputs = Inputs(model=model, calibration=calibration, evaluation=evaluation, heldout=heldout)
-    return Pinned(inputs=inputs, paths=paths)
+    return Pinned(inputs=Inputs(model=model, **data), paths=paths)
 
 
-def pin_data(plan: Plan, paths: Paths) -> tuple[Manifest, Manifest, Manifest]:
-    """Manifests of calibration, evaluation and held-out text: small, so they are digested anew before every play."""
+def pin_data(plan: Plan, paths: Paths) -> tuple[Manifest, ...]:
+    """Manifests of calibration, evaluation, held-out text and traffic: small, so they are digested anew before every play."""
     of = evalset.manifest_of_files
-    return (
-        of("calibration", {"calibration.jsonl": paths.calibration}, plan.calibration.file),
+    data = (
+        of("calibration", {CALIBRATION_FILE: paths.calibration}, plan.calibration.file),
         of("evaluation", paths.evaluation_files(), plan.evaluation.gate),
         of("heldout", {"heldout.jsonl": paths.heldout}, plan.evaluation.heldout),
     )
+    if paths.traffic is None or plan.calibration.traffic is None:
+        return data
+    return (*data, of("traffic", {"traffic.jsonl": paths.traffic}, plan.calibration.traffic))
 
 
 def require_unchanged(before: Inputs, plan: Plan, paths: Paths, *, model: bool = False) -> None:

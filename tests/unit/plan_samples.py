@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from pathlib import Path
+from random import Random
 
 SLICES = ("reasoning", "output_format")
 ITEMS = 30  # a slice, in the gate split; 8 in the dev split
@@ -58,7 +59,7 @@ owners:
   ml_engineer: ada
   product_owner: grace
 deviations:
-  - rule: group size
+  - rule: envelope.target_chip
     reason: the layers are narrow
 """
 
@@ -91,14 +92,19 @@ def items(split: str, count: int) -> list[dict[str, object]]:
     ]  # fmt: skip
 
 
+def calibration_texts() -> list[dict[str, object]]:
+    """130 texts without a defect: of 3 to 20 words, each from many words."""
+    dice = Random(2)
+    words = [first + last for first in ("sun", "riv", "mor", "tel", "cab", "lun", "pes") for last in ("na", "to", "ri", "xe", "ul")]
+    return [{"id": f"c-{n}", "text": " ".join(dice.choices(words, k=dice.randint(3, 20)))} for n in range(130)]
+
+
 def write_sample(folder: Path, text: str = PLAN) -> Path:
     """Plan, sets and model in `folder`; path of the plan."""
     folder.mkdir(parents=True, exist_ok=True)
     write_jsonl(folder / "gate.jsonl", items("gate", ITEMS))
     write_jsonl(folder / "dev.jsonl", items("dev", 8))
-    write_jsonl(
-        folder / "calibration.jsonl", [{"id": f"c-{n}", "text": f"a talk about number {n}"} for n in range(130)]
-    )
+    write_jsonl(folder / "calibration.jsonl", calibration_texts())
     write_jsonl(folder / "heldout.jsonl", [{"id": f"h-{n}", "text": f"another talk, of number {n}"} for n in range(4)])
     write_model(folder / "model")
     path = folder / "plan.yaml"

@@ -69,7 +69,7 @@ BAD: list[tuple[str, str, str | int, tuple[str, ...]]] = [
     ("  types: [Q4_K_M, Q5_K_M]", "  types: Q4_K_M", "types:", ("should be a list of texts", "`[Q4_K_M]`")),
     ("  types: [Q4_K_M, Q5_K_M]", "  types: [Q4_K_M, 5]", "types:", ("envelope.types[2]: should be text", "found 5")),
     ("model:\n  source: model", "model: model", "model: model", ("model: should be a part with the keys source, commit",)),
-    ("deviations:\n  - rule: group size\n    reason: the layers are narrow", "deviations: {}", "deviations:", ("deviations: should be a list of parts",)),
+    ("deviations:\n  - rule: envelope.target_chip\n    reason: the layers are narrow", "deviations: {}", "deviations:", ("deviations: should be a list of parts",)),
     ("owners:\n  ml_engineer: ada\n  product_owner: grace", "owners:", "owners:", ("owners: should be a part with the keys", "found nothing")),
     ("    reasoning: {max_drop: 20.0, broken_drop: 40.0}\n    output_format: {max_drop: 20.0, broken_drop: 40.0}", "    {}", 36, ("gate.slices: is empty",)),
     # YAML itself
