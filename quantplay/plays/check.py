@@ -10,16 +10,13 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from quantplay.calibration import Against, check_calibration
 from quantplay.errors import Fault
 from quantplay.gate import PowerReport, power_report
 from quantplay.plan import Gate
 from quantplay.plan_file import PlanFile, load_plan
-from quantplay.plays.calibration import finding_faults, idle_waivers, tokenizer_in
 from quantplay.plays.calibration import calibration_of, finding_faults, idle_waivers
 from quantplay.plays.check_length import length_faults
 from quantplay.plays.check_rules import (
-    deviation_faults,
     deviation_faults,
     envelope_faults,
     envelope_warnings,
@@ -65,7 +62,6 @@ class CheckReport(Record):
     sets: tuple[SetSize, ...]
     power: PowerReport | None  # None where gate or gate split have faults
     calibration: CalibrationCheck | None = None  # None where the set can't be read
-    calibration: CalibrationCheck | None = None  # None where the set can't be read
     seconds: float
 
     @property
@@ -80,9 +76,9 @@ def check_plan(path: Path) -> CheckReport:
     part, base = file.parts, path.parent
     sets = read_sets(file, part.get("evaluation"), part.get("calibration"), base)
     calibration = calibration_of(file, sets, base)
-    faults = (*file.faults, *sets.faults, *rule_faults(file, sets, base), *calibration_findings(file, calibration))
+    faults = (*file.faults, *sets.faults, *rule_faults(file, sets, base), *finding_faults(file, calibration))
     power = power_of(file, sets)
-    warnings = (*rule_warnings(file, sets, base), *power_warnings(file, power), *waiver_warnings(file, calibration))
+    warnings = (*rule_warnings(file, sets, base), *power_warnings(file, power), *idle_waivers(file, calibration))
     return CheckReport(
         path=str(path),
         name=file.plan.name if file.plan else None,
@@ -152,39 +148,6 @@ def rule_warnings(file: PlanFile, sets: Sets, base: Path) -> Iterator[Fault]:
         yield from envelope_warnings(file, envelope)
     if part.get("profile") != "production":
         yield from target_findings(file)
-
-
-def calibration_of(file: PlanFile, sets: Sets, base: Path) -> CalibrationCheck | None:
-    """The calibration set against its rules, with whatever other sets could be read."""
-    calibration, model = file.parts.get("calibration"), file.parts.get("model")
-    if calibration is None or not sets.calibration:
-        return None
-    return check_calibration(
-        sets.calibration[: calibration.samples],
-        Against(
-            evaluation={name: items for name, items in (("gate", sets.gate), ("dev", sets.dev)) if items is not None},
-            heldout=sets.heldout or (),
-            traffic=sets.traffic,
-        ),
-        calibration=content_of(base / calibration.file, calibration.file),
-        tokens=calibration.tokens,
-        tokenizer=tokenizer_in(model_folder(model, base)) if model is not None else None,
-        deviations=file.parts.get("deviations") or (),
-    )
-
-
-def content_of(path: Path, source: str) -> Digest:
-    return manifest_of_calibration(path, source).content
-
-
-def calibration_findings(file: PlanFile, check: CalibrationCheck | None) -> Iterator[Fault]:
-    if check is not None:
-        yield from finding_faults(file, check)
-
-
-def waiver_warnings(file: PlanFile, check: CalibrationCheck | None) -> Iterator[Fault]:
-    if check is not None:
-        yield from idle_waivers(file, file.parts.get("deviations") or (), check)
 
 
 def power_of(file: PlanFile, sets: Sets) -> PowerReport | None:

@@ -96,7 +96,9 @@ def deviation_faults(file: PlanFile, deviations: Sequence[Deviation]) -> Iterato
                 fix=f"did you mean `{near}`?" if near else "remove it: only a rule that can stop a run needs a waiver",
             )
         elif any(deviation.rule == other.rule for other in deviations[:position]):
-            yield file.fault(place, f"{label}: is waived twice", value=deviation.rule, fix="keep one of the two reasons")
+            yield file.fault(
+                place, f"{label}: is waived twice", value=deviation.rule, fix="keep one of the two reasons"
+            )
 
 
 def envelope_faults(file: PlanFile, envelope: Envelope) -> Iterator[Fault]:
