@@ -14,7 +14,7 @@ from quantplay.digest import digest_of_file
 from quantplay.errors import InputError, IntegrityError
 from quantplay.handoff import layout
 from quantplay.handoff.approvals import Signed, check_approvals
-from quantplay.handoff.signatures import write_signatures
+from quantplay.handoff.signatures import read_list, write_signatures
 from quantplay.handoff.templating import md
 from quantplay.plays import keys
 from quantplay.records import Decision, Digest, PackageRef, SignOff
@@ -70,7 +70,7 @@ def owners_of_settings() -> Owners:
 
 
 def is_signed(package: PackageRef, decision: Decision, profile: str) -> bool:
-    """Whether the package was locked before, by this run or another one: its own signatures are all there and hold."""
+    """Whether the package was locked before, by this run or another one: its signatures are all there, hold, and are on record."""
     folder = Path(package.path)
     manifest = folder / layout.MANIFEST
     if (
@@ -82,7 +82,11 @@ def is_signed(package: PackageRef, decision: Decision, profile: str) -> bool:
     signed = Signed(
         run=package.run, profile=profile, decision=decision.digest(), gate=decision.gate, manifest=package.manifest
     )
-    return check_approvals(folder, signed).complete
+    if not check_approvals(folder, signed).complete:
+        return False
+    listed, _ = read_list(folder)
+    on_record = workbench().store.signoffs_of_decision(decision.digest())
+    return listed is not None and set(listed.signoffs) <= set(on_record)
 
 
 def put_into_package(run: RunRef, package_key: Digest, package: PackageRef, decision: Decision) -> None:

@@ -10,6 +10,7 @@ from rich.text import Text
 from quantplay.cli.render import table_of
 from quantplay.cli.run_records import RunRecords
 from quantplay.records import SignOff
+from quantplay.settings import settings
 
 STYLES = {"approve": "green", "reject": "red", "rework": "red"}
 
@@ -27,6 +28,9 @@ def signoff_parts(records: RunRecords) -> Iterator[RenderableType]:
         over = "the decision above" if waits.stage == "gate" else "the package below"
         missing = " and ".join(records.stage.missing) or "nobody"
         yield Text.assemble((f"Stage {waits.stage}: ", "bold"), f"{missing} still to sign {over}.")
+        report = settings().home / "reports" / waits.run / "report.html"
+        if report.is_file():
+            yield Text.assemble(("  report           ", "bold"), str(report))
         if waits.stage == "lock" and records.package is not None:
             yield Text.assemble(("  unsigned package ", "bold"), records.package.path)
             yield Text.assemble(("  its manifest     ", "bold"), records.package.manifest)
