@@ -46,6 +46,7 @@ class Cut:
 class Replayed:
     identical: bool
     seconds: float
+    cpu_seconds: float  # of all its processes
     peak_resident_bytes: int  # of the largest process
     left: tuple[str, ...]  # what it left in its home
 
@@ -104,6 +105,7 @@ def replay(package: Path, home: Path, cut: Cut) -> Replayed:
     left = tuple(str(path.relative_to(home)) for path in home.rglob("*") if path.is_file())
     return Replayed(
         identical=child.returncode == 0 and body["made"] == body["recorded"], seconds=time.perf_counter() - started,
+        cpu_seconds=usage.ru_utime + usage.ru_stime,
         peak_resident_bytes=usage.ru_maxrss * 1024, left=left,
     )  # fmt: skip
 
@@ -123,15 +125,22 @@ def main() -> int:
     finally:
         shutil.rmtree(top, ignore_errors=True)
     rows = [
-        (f"replay {number}", "yes" if one.identical else "NO", one.seconds, one.peak_resident_bytes / 2**20)
+        (
+            f"replay {number}",
+            "yes" if one.identical else "NO",
+            one.seconds,
+            one.cpu_seconds,
+            one.peak_resident_bytes / 2**20,
+        )
         for number, one in enumerate(done, start=1)
     ]
     print(f"network cut off by: {cut.how}; artifact removed; an empty home each")
-    print_table(("", "same bytes", "seconds", "peak MiB"), rows)
+    print_table(("", "same bytes", "seconds", "CPU seconds", "peak MiB"), rows)
     same = sum(one.identical for one in done)
     figures = {
         "replays": count, "identical": same, "network": cut.how,
         "seconds": [round(one.seconds, 2) for one in done],
+        "cpu_seconds": [round(one.cpu_seconds, 2) for one in done],
         "peak_resident_mib": round(max(one.peak_resident_bytes for one in done) / 2**20, 1),
     }  # fmt: skip
     left = sum(len(one.left) for one in done)

@@ -41,6 +41,7 @@ def made_contents(folder: Path, cache: Path, kind: str = "Q4_K_M") -> PackageCon
         gate=nothing,
         dev=nothing,
         heldout=nothing,
+        traffic=None,
         tasks=(),
         allow_code=(),
     )

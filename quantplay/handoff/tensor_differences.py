@@ -18,8 +18,9 @@ from quantplay.digest import finite
 from quantplay.errors import IntegrityError
 from quantplay.process import Report
 
-TOLERANCE = 0.05
-"""Largest share of quantization's own change by which a tensor may differ where another machine or version made it."""
+TOLERANCE = 0.2
+"""Largest share of quantization's own change by which a tensor may differ where another machine or version made it
+(benchmarks/replay_tolerance.py: rounding in the importance matrix stays below 0.13, other calibration texts give 0.45 and more)."""
 WEIGHTS_AT_ONCE = 1 << 22  # dequantized together
 
 
