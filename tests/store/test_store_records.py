@@ -67,6 +67,16 @@ def test_another_record_under_the_same_key_is_refused(store: Store, name: str, m
     assert get(store, name, KEY) == record
 
 
+def test_the_packages_of_a_run_are_found_by_its_id(store: Store) -> None:
+    package = samples.package()
+    other = package.model_copy(update={"manifest": samples.digest("later")})
+    store.put_package(KEY, package)
+    store.put_package(samples.digest("another key"), other)
+    store.put_package(samples.digest("third key"), package.model_copy(update={"run": "q"}))
+    assert {one.manifest for one in store.packages_of_run("r")} == {package.manifest, other.manifest}
+    assert store.packages_of_run("nobody's") == ()
+
+
 def test_the_largest_evaluation_of_a_plan_is_stored_in_under_two_seconds(store: Store) -> None:
     """Seconds of this process, not of the clock: other programs may keep the machine busy."""
     evaluation = samples.evaluation(9000)
