@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as json_library
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,7 +36,7 @@ def command(
         elif request is not None:
             assert role is not None
             assert verdict is not None
-            return write_request(store, waits, role, verdict, comment, key, request)
+            return write_request(waits, role, verdict, comment, key, request, json=json)
         else:
             owners = owners_of_settings()
             if text is not None and signature is not None:
@@ -155,7 +156,7 @@ def signed_here(
 
 
 def write_request(
-    store: Store, waits: Awaiting, role: str, verdict: str, comment: str, key: Path | None, request: Path
+    waits: Awaiting, role: str, verdict: str, comment: str, key: Path | None, request: Path, *, json: bool
 ) -> int:
     """Write the text for somebody who signs elsewhere, and how to. `key`: which person's, where several have the role."""
     from quantplay.engines.whole_file import written_whole
@@ -177,6 +178,10 @@ def write_request(
     statement = statement_for(waits, role, verdict, candidates[0].name, comment)
     with written_whole(request) as partial:
         partial.write_bytes(render(statement))
+    if json:
+        body = {"request": str(request), "person": statement.person, "expires_at": statement.expires_at}
+        print(json_library.dumps(body | {"namespace": ssh.NAMESPACE}))
+        return 0
     say(
         f"{request} is for {statement.person}, until {statement.expires_at}. They read it, and sign it with\n\n"
         f"  ssh-keygen -Y sign -n {ssh.NAMESPACE} -f ~/.ssh/id_ed25519 {request}\n\n"
