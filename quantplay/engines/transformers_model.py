@@ -37,6 +37,7 @@ def load_model(folder: Path, *, dtype: str = "float32") -> PreTrainedModel:
             trust_remote_code=False,
             local_files_only=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are listed by name, and refused below
         )
     except MemoryError:
         raise
@@ -65,7 +66,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
     require_folder(folder)
     try:
-        return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
     except MemoryError:
         raise
     except Exception as error:
@@ -74,6 +75,13 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
             value=folder,
             allowed="tokenizer.json, tokenizer.model or vocab.json with merges.txt",
         ) from error
+    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):  # an empty SentencePiece file loads without a word
+        raise InputError(
+            "transformers can't load the tokenizer: it knows special tokens only",
+            value=folder,
+            fix="copy the tokenizer's files again; one of them is empty or damaged",
+        )
+    return tokenizer
 
 
 def require_folder(folder: Path) -> None:

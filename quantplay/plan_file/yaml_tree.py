@@ -30,6 +30,7 @@ CONSTANTS: dict[str, bool | None] = {
     "": None, "~": None, "null": None, "Null": None, "NULL": None,
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
 }  # fmt: skip
+PAIR = re.compile(r"[\ud800-\udbff][\udc00-\udfff]")  # one character, as JSON escapes what lies above U+FFFF
 UNUSABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
@@ -121,7 +122,7 @@ class Builder:
         return values
 
     def scalar(self, event: yaml.ScalarEvent, path: Place, line: int) -> Any:
-        text: str = event.value
+        text: str = PAIR.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), event.value)
         self.texts[path] = text if event.implicit[0] else f'"{text}"'
         if found := UNUSABLE.search(text):
             self.fault(line, f"{dotted(path)}: holds a control character", value=ascii(found[0]), fix="remove it")
