@@ -48,6 +48,16 @@ def read_threads() -> int:
     return int(text)
 
 
+def read_api_url() -> str | None:
+    url = os.environ.get("PREFECT_API_URL") or None
+    if url is not None and not url.startswith(("http://", "https://")):
+        raise InputError(
+            "PREFECT_API_URL is not an address", value=url, allowed="http://HOST:PORT/api, or https://",
+            fix="correct it, or unset it to use a local server",
+        )  # fmt: skip
+    return url
+
+
 def read_path(name: str, default: Path) -> Path:
     """The path in the variable `name`, with `~` expanded. Raises InputError for a `~user` nobody knows."""
     text = os.environ.get(name) or str(default)
@@ -86,7 +96,7 @@ def read_settings() -> Settings:
         artifacts_url=os.environ.get("QUANTPLAY_ARTIFACTS_URL") or (home / "artifacts").as_uri(),
         threads=read_threads(),
         owners=read_path("QUANTPLAY_OWNERS", home / "owners.yaml"),
-        prefect_api_url=os.environ.get("PREFECT_API_URL") or None,
+        prefect_api_url=read_api_url(),
     )
 
 

@@ -36,7 +36,7 @@ SETTINGS: list[tuple[str, dict[str, str], str, int, tuple[str, ...]]] = [
     ("a database nobody answers for", {"QUANTPLAY_DATABASE_URL": "postgresql://ann:T0psecret@127.0.0.1:1/db"}, "show", 3, ("the database does not answer", "ann@127.0.0.1:1/db")),
     ("a database host nobody knows", {"QUANTPLAY_DATABASE_URL": "postgresql://ann:T0psecret@no-such-host.invalid/db"}, "show", 3, ("the database does not answer",)),
     ("a Prefect server that is not there", {"PREFECT_API_URL": "http://127.0.0.1:9/api"}, "run {tmp}/plan.yaml", 3, ("Prefect", "127.0.0.1:9")),
-    ("a Prefect address that is none", {"PREFECT_API_URL": "nonsense"}, "run {tmp}/plan.yaml", 3, ("Prefect", "nonsense")),
+    ("a Prefect address that is none", {"PREFECT_API_URL": "nonsense"}, "run {tmp}/plan.yaml", 2, ("PREFECT_API_URL is not an address", "nonsense", "unset it")),
 ]  # fmt: skip
 
 ARGUMENTS: list[tuple[str, dict[str, str], str, int, tuple[str, ...]]] = [

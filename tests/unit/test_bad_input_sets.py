@@ -107,7 +107,7 @@ SETS: list[Bad] = [
     ("plain text", whole(b"Once upon a time.\n", "heldout.jsonl"), ("heldout.jsonl:1", "no valid JSON")),
     ("too few calibration samples", whole(json.dumps(TEXT).encode(), "calibration.jsonl"), ("calibration.samples: the file holds fewer", "128 asked for, 1 there")),
     # between the sets
-    ("a gate prompt in a calibration text", line({"id": "x", "text": "what is 3 plus one in reasoning of gate?"}, "calibration.jsonl"), ("prompts of the gate split stand in calibration", "gate-reasoning-3 in x")),
+    ("a gate prompt in a calibration text", changed(lambda raw: b'{"id": "x", "text": "what is 3 plus one in reasoning of gate?"}\n' + raw, "calibration.jsonl"), ("of the gate split", "in calibration samples", "gate-reasoning-3 in x")),
     ("a gate item in the dev split", changed(lambda raw: raw.replace(b"dev-reasoning-1", b"gate-reasoning-1"), "dev.jsonl"), ("stand in the gate split too", "gate-reasoning-1")),
 ]  # fmt: skip
 
