@@ -194,10 +194,10 @@ def show(models: Mapping[str, Mapping[str, Any]], differing: Sequence[tuple[Any,
     if differing:
         print()
         rows = [
-            (f"{model}, {name}", repr(ours[:60]), repr(theirs[:60]), gap)
-            for model, name, ours, theirs, gap in differing
+            (f"{model}, {arm}: {name}", repr(expected[:60]), repr(found[:60]), gap)
+            for model, arm, name, expected, found, gap in differing
         ]
-        print_table(("scored differently in llama.cpp", "plain lm-eval", "llama.cpp", "logit gap"), rows)
+        print_table(("scored differently", "plain lm-eval", "harness", "logit gap"), rows)
 
 
 if __name__ == "__main__":
