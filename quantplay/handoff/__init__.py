@@ -2,6 +2,7 @@
 
 contents.py   what goes in          pack.py    write a package        verify.py   check one, offline
 report.py     report.html           card.py    MODEL_CARD.md          markdown.py the same for Markdown pages
+replay.py     make the artifact again   apart.py   verify in a child of bounded memory, for packages nobody vouches for
 """
 
 from quantplay.handoff.charts import Chart
