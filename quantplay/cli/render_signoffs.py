@@ -26,8 +26,9 @@ def signoff_parts(records: RunRecords) -> Iterator[RenderableType]:
         for one in records.stage.void:
             yield Text(f"Does not count: {one.signoff.verdict} by {one.signoff.person}: {one.why}", style="yellow")
         over = "the decision above" if waits.stage == "gate" else "the package below"
-        missing = " and ".join(records.stage.missing) or "nobody"
-        yield Text.assemble((f"Stage {waits.stage}: ", "bold"), f"{missing} still to sign {over}.")
+        missing = " and ".join(records.stage.missing)
+        left = f"{missing} still to sign {over}." if missing else f"every signature under {over} is there."
+        yield Text.assemble((f"Stage {waits.stage}: ", "bold"), left)
         report = settings().home / "reports" / waits.run / "report.html"
         if report.is_file():
             yield Text.assemble(("  report           ", "bold"), str(report))
