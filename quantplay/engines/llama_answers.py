@@ -6,11 +6,13 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from quantplay.engines.llama_batch import Feed
+from quantplay.engines.llama_batch import Feed, Rows
+from quantplay.engines.llama_even import FILL, read_prompts
 from quantplay.engines.logits import draw
 
 if TYPE_CHECKING:
@@ -95,11 +97,9 @@ def answer(
     free = list(range(model.sequences))
     running: list[Answer] = []
     model.forget()
-    while waiting or running:
-        starting = start(waiting, free, request)
-        step(model, running, starting, request, stops)
-        for group in starting:
-            running += group
+
+    def settle() -> list[Answer]:
+        """Those that go on; the others' sequences are free."""
         for done in [one for one in running if one.ended]:
             model.forget(done.sequence)
             free.append(done.sequence)
@@ -108,7 +108,16 @@ def answer(
             missing[index] -= 1
             if not missing[index] and on_done is not None:
                 on_done(index)
-        running = [one for one in running if not one.ended]
+        free.sort()
+        return [one for one in running if not one.ended]
+
+    while waiting or running:
+        starting = start(waiting, free, request)
+        begin(model, starting, request, stops)
+        running += [one for group in starting for one in group]
+        running = settle()
+        step(model, running, request, stops)
+        running = settle()
     return [[one for one in group if one is not None] for group in answers]
 
 
@@ -129,7 +138,7 @@ def start(waiting: deque[Prompt], free: list[int], request: Request) -> list[lis
         prompt = waiting.popleft()
         starting.append(
             [
-                Answer(prompt, sample, free.pop(), len(prompt.tokens), generator(request, prompt.tokens, sample))
+                Answer(prompt, sample, free.pop(0), len(prompt.tokens), generator(request, prompt.tokens, sample))
                 for sample in prompt.samples
             ]
         )
@@ -143,25 +152,40 @@ def generator(request: Request, prompt: Sequence[int], sample: int) -> np.random
     return np.random.default_rng([request.seed, sample, *np.frombuffer(digest, np.uint32).tolist()])
 
 
-def step(
-    model: LlamaModel,
-    running: Sequence[Answer],
-    starting: Sequence[Sequence[Answer]],
-    request: Request,
-    stops: Sequence[bytes],
-) -> None:
-    """One token for every answer, of which those of `starting` read their prompt first."""
-    feeds = [Feed(one.sequence, one.position, one.tokens[-1:], 0) for one in running]
-    feeds += [Feed(group[0].sequence, 0, group[0].prompt.tokens, len(group[0].prompt.tokens) - 1) for group in starting]
-    takers: list[Sequence[Answer]] = [*([one] for one in running), *starting]
-    for rows in model.feed(feeds):
-        row_of = [(row, one) for row, feed in enumerate(rows.feed) for one in takers[feed]]
-        for (_, one), token in zip(row_of, choose(rows.logits, row_of, request), strict=True):
-            one.take(token, request, stops, model)
-    for one in running:
-        one.position += 1
+def begin(model: LlamaModel, starting: Sequence[Sequence[Answer]], request: Request, stops: Sequence[bytes]) -> None:
+    """Read the prompts, each once for all its samples, and give every answer its first token."""
+    for rows in read_prompts(model, [(group[0].sequence, group[0].prompt.tokens) for group in starting]):
+        take(rows, starting, request, stops, model)
     for group in starting:
         model.share(group[0].sequence, [one.sequence for one in group[1:]])
+
+
+def step(model: LlamaModel, running: Sequence[Answer], request: Request, stops: Sequence[bytes]) -> None:
+    """One more token for every answer."""
+    feeds = [Feed(one.sequence, one.position, one.tokens[-1:], 0) for one in running]
+    idle = between([one.sequence for one in running])
+    feeds += [Feed(sequence, 0, [0], 1) for sequence in idle]  # any token will do
+    for rows in model.feed(feeds):
+        take(rows, [[one] for one in running], request, stops, model)
+    for one in running:
+        one.position += 1
+    for sequence in idle:
+        model.forget(sequence)
+
+
+def between(sequences: Sequence[int]) -> list[int]:
+    """The numbers in gaps of `sequences` that are cheaper to fill than a further pass over the weights (see llama_even)."""
+    pairs = pairwise(sorted(sequences))
+    return [number for low, high in pairs if high - low - 1 <= FILL for number in range(low + 1, high)]
+
+
+def take(
+    rows: Rows, takers: Sequence[Sequence[Answer]], request: Request, stops: Sequence[bytes], model: LlamaModel
+) -> None:
+    """Give every answer of `takers[feed]` its next token."""
+    row_of = [(row, one) for row, feed in enumerate(rows.feed) for one in takers[feed]]
+    for (_, one), token in zip(row_of, choose(rows.logits, row_of, request), strict=True):
+        one.take(token, request, stops, model)
 
 
 def choose(logits: np.ndarray, row_of: Sequence[tuple[int, Answer]], request: Request) -> list[int]:

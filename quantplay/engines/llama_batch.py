@@ -21,12 +21,13 @@ class Feed:
     sequence: int
     start: int  # position of the first token
     tokens: Sequence[int]
-    first_output: int  # logits are wanted after this token of `tokens` and all later ones
+    first_output: int  # logits are wanted after this token of `tokens` and the later ones
+    outputs: int | None = None  # after so many tokens; None: all from the first on
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Logits of one decoded batch, in the order the tokens were fed."""
+    """Logits of one decoded batch, in order of sequences and of the tokens in each."""
 
     feed: NDArray[np.int64]  # (n,) index of the feed
     token: NDArray[np.int64]  # (n,) index into the feed's tokens
@@ -58,19 +59,23 @@ class Batch:
         )
 
     def run(self, feeds: Sequence[Feed], decode: Decode) -> Iterator[Rows]:
-        """Decode all tokens of all feeds, in batches of at most `size`; yields the rows of every batch that has any."""
+        """Decode all tokens of all feeds, in batches of at most `size`; yields the rows of every batch that has any.
+
+        In order of sequence numbers: llama.cpp makes a pass of its own of every sequence that does not follow the one before.
+        """
         used = 0
         feed_of = np.zeros(self.size, np.int64)
         token_of = np.zeros(self.size, np.int64)
-        for index, feed in enumerate(feeds):
-            done = 0
+        for index in sorted(range(len(feeds)), key=lambda index: feeds[index].sequence):
+            feed, done = feeds[index], 0
             while done < len(feed.tokens):
                 count = min(len(feed.tokens) - done, self.size - used)
                 part, numbers = slice(used, used + count), np.arange(done, done + count)
                 self.token[part] = feed.tokens[done : done + count]
                 self.position[part] = feed.start + numbers
                 self.sequence[part] = feed.sequence
-                self.output[part] = numbers >= feed.first_output
+                end = len(feed.tokens) if feed.outputs is None else feed.first_output + feed.outputs
+                self.output[part] = (numbers >= feed.first_output) & (numbers < end)
                 feed_of[part], token_of[part] = index, numbers
                 used, done = used + count, done + count
                 if used == self.size:

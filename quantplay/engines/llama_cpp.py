@@ -253,12 +253,19 @@ class LlamaModel:
         for other in others:
             self.library.llama_memory_seq_cp(self.memory, sequence, other, -1, -1)
 
-    def forget(self, sequence: int = -1) -> None:
-        """Empty the cache of one sequence, or of all."""
+    def forget(self, sequence: int = -1, first: int = -1) -> None:
+        """Empty the cache of one sequence, from position `first` on, or of all."""
         if sequence < 0:
             self.library.llama_memory_clear(self.memory, False)
         else:
-            self.library.llama_memory_seq_rm(self.memory, sequence, -1, -1)
+            self.library.llama_memory_seq_rm(self.memory, sequence, first, -1)
+
+    @cached_property
+    def can_forget_tails(self) -> bool:
+        """Whether `forget` from a position on leaves what it was before: not with recurrent states or sliding windows."""
+        library, model = self.library, self.model
+        stateful = library.llama_model_is_recurrent(model) or library.llama_model_is_hybrid(model)
+        return not stateful and library.llama_model_n_swa(model) == 0
 
     def check_length(self, tokens: int, what: str) -> None:
         if tokens > self.context_tokens:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantplay.engines.llama_batch import Feed, Rows
+from quantplay.engines.llama_even import feed_evenly, read_prompts
 from quantplay.engines.logits import log_probabilities
 
 if TYPE_CHECKING:
@@ -36,10 +37,16 @@ class Sum:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """A prompt and the pairs that continue it; each runs in a sequence of its own."""
+    """A prompt and the pairs that continue it. Their first tokens need the prompt only; each that is `longer` runs in a
+    sequence of its own."""
 
     prompt: Sequence[int]
     pairs: tuple[int, ...]
+    longer: tuple[int, ...]  # those of `pairs` with more than one token, longest first
+
+    @property
+    def sequences(self) -> int:
+        return max(1, len(self.longer))
 
 
 def score(model: LlamaModel, pairs: Sequence[Pair], on_done: Callable[[int], None] | None = None) -> list[Scored]:
@@ -62,17 +69,20 @@ def score(model: LlamaModel, pairs: Sequence[Pair], on_done: Callable[[int], Non
 
 
 def group(pairs: Sequence[Pair], sequences: int) -> list[Shared]:
-    """Pairs by prompt, at most `sequences` together, longest first, because like lengths share a batch best."""
+    """Pairs by prompt, in at most `sequences` sequences each; longest prompt first, because like lengths share a batch best,
+    and prompts without longer continuations last, because their sequences would lie between the others'."""
     by_prompt: dict[tuple[int, ...], list[int]] = {}
     for index, (prompt, continuation) in enumerate(pairs):
         if continuation:
             by_prompt.setdefault(tuple(prompt), []).append(index)
-    shared = [
-        Shared(prompt, tuple(indices[first : first + sequences]))
-        for prompt, indices in by_prompt.items()
-        for first in range(0, len(indices), sequences)
-    ]
-    return sorted(shared, key=lambda one: -len(one.prompt))
+    shared = []
+    for prompt, indices in by_prompt.items():
+        single = [index for index in indices if len(pairs[index][1]) == 1]
+        longer = sorted((i for i in indices if len(pairs[i][1]) > 1), key=lambda i: -len(pairs[i][1]))
+        for first in range(0, max(1, len(longer)), sequences):
+            part = longer[first : first + sequences]
+            shared.append(Shared(prompt, (*(single if first == 0 else ()), *part), tuple(part)))
+    return sorted(shared, key=lambda one: (not one.longer, -len(one.prompt)))
 
 
 def waves(groups: Sequence[Shared], sequences: int) -> Iterator[list[Shared]]:
@@ -80,29 +90,30 @@ def waves(groups: Sequence[Shared], sequences: int) -> Iterator[list[Shared]]:
     wave: list[Shared] = []
     used = 0
     for shared in groups:
-        if used + len(shared.pairs) > sequences:
+        if used + shared.sequences > sequences:
             yield wave
             wave, used = [], 0
         wave.append(shared)
-        used += len(shared.pairs)
+        used += shared.sequences
     if wave:
         yield wave
 
 
 def run(model: LlamaModel, wave: Sequence[Shared], pairs: Sequence[Pair], sums: list[Sum]) -> None:
-    """Prompts first, then all continuations in one go."""
+    """Prompts first, in the first sequences; then all longer continuations, the longest of each prompt in the prompt's own."""
     model.forget()
-    owners = [index for shared in wave for index in shared.pairs]
-    sequence_of = {index: sequence for sequence, index in enumerate(owners)}
-    prompts = [Feed(sequence_of[one.pairs[0]], 0, one.prompt, len(one.prompt) - 1) for one in wave]
-    for rows in model.feed(prompts):
+    for rows in read_prompts(model, [(sequence, one.prompt) for sequence, one in enumerate(wave)]):
         scored = [(row, index) for row, feed in enumerate(rows.feed) for index in wave[feed].pairs]
         add(rows, [row for row, _ in scored], [index for _, index in scored], [0] * len(scored), pairs, sums)
-    for shared in wave:
-        model.share(sequence_of[shared.pairs[0]], [sequence_of[index] for index in shared.pairs[1:]])
-    feeds = [Feed(sequence_of[index], len(pairs[index][0]), pairs[index][1][:-1], 0) for index in owners]
-    for rows in model.feed(feeds):
-        indices = [owners[feed] for feed in rows.feed]
+    sequence_of = {one.longer[0]: sequence for sequence, one in enumerate(wave) if one.longer}
+    others = sorted((index for one in wave for index in one.longer[1:]), key=lambda index: -len(pairs[index][1]))
+    sequence_of |= {index: len(wave) + place for place, index in enumerate(others)}
+    for sequence, one in enumerate(wave):
+        model.share(sequence, [sequence_of[index] for index in one.longer[1:]])
+    longer = list(sequence_of)
+    feeds = [Feed(sequence_of[index], len(pairs[index][0]), pairs[index][1][:-1], 0) for index in longer]
+    for rows in feed_evenly(model, feeds):
+        indices = [longer[feed] for feed in rows.feed]
         add(rows, list(range(len(indices))), indices, (rows.token + 1).tolist(), pairs, sums)
 
 

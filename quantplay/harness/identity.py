@@ -18,6 +18,7 @@ SOURCES = (
     "engines/llama_answers.py",
     "engines/llama_batch.py",
     "engines/llama_cpp.py",
+    "engines/llama_even.py",
     "engines/llama_score.py",
     "engines/logits.py",
     "engines/transformers_model.py",

@@ -36,6 +36,8 @@ class LlamaLM(TemplateLM):
         # SentencePiece writes the space before a word into the word; transformers drops it at the start of an answer.
         sentence_piece = model.library.llama_vocab_type(model.vocab) == model.library.LLAMA_VOCAB_TYPE_SPM
         self.leading_space = " " if sentence_piece else ""
+        self.remembers = False
+        self.known: dict[tuple[str, bool], list[int]] = {}  # texts whose tokens are asked for more than once
 
     @property
     def max_length(self) -> int:
@@ -53,13 +55,19 @@ class LlamaLM(TemplateLM):
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
         if add_special_tokens is None:
             add_special_tokens = not has_bos_prefix(string, self.bos_text)
+        known = self.known.get((string, add_special_tokens))
+        if known is not None:
+            return known
         data = string.encode()
         buffer = (ctypes.c_int32 * (len(data) + 8))()
         # The last argument: special tokens written out in the text are parsed, as HFLM's tokenizer does.
         arguments = (self.model.vocab, data, len(data), buffer, len(buffer), add_special_tokens, True)
         count = self.model.library.llama_tokenize(*arguments)
         assert count >= 0, "llama.cpp made more tokens than there are bytes"
-        return buffer[:count]
+        tokens = buffer[:count]
+        if self.remembers:
+            self.known[string, add_special_tokens] = tokens
+        return tokens
 
     def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[str]:
         """The greedy answer of every request, cut at its stop strings."""
@@ -79,9 +87,14 @@ class LlamaLM(TemplateLM):
         return answers
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
-        needs = ((name_of(r), len(self.tok_encode("".join(arguments_of(r)))), 0) for r in requests)
-        require_fit(needs, self.max_length)
-        return super().loglikelihood(requests, disable_tqdm=True)
+        self.remembers = True  # every text is asked for again: the whole by TemplateLM, the prompt with each choice
+        try:
+            needs = ((name_of(r), len(self.tok_encode("".join(arguments_of(r)))), 0) for r in requests)
+            require_fit(needs, self.max_length)
+            return super().loglikelihood(requests, disable_tqdm=True)
+        finally:
+            self.remembers = False
+            self.known.clear()
 
     def _loglikelihood_tokens(
         self, requests: Sequence[TokenRequest], disable_tqdm: bool = False, **kwargs: Any

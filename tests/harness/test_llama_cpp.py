@@ -205,3 +205,14 @@ def test_what_does_not_fit_is_refused(model: LlamaModel) -> None:
         model.sample([[1]], samples=1, temperature=0.0, seed=0, max_tokens=1)
     assert model.generate([], max_tokens=4) == []
     assert model.score([]) == []
+
+
+def test_scores_beside_prompts_that_fill_the_context(model: LlamaModel, items: list) -> None:
+    """Neighbours are filled up to a common length; one that has no room left stays as it is, and nobody's score changes."""
+    text = model.tokenize(" ".join(item["prompt"] for item in items))
+    assert len(text) > 256
+    cuts = [(256 - after, after) for after in (1, 2, 3, 9, 5)] + [(250 - after, after) for after in (1, 1, 4, 12)]
+    pairs = [(text[:before], text[before : before + after]) for before, after in cuts]
+    together = model.score(pairs)
+    for pair, scored in zip(pairs, together, strict=True):
+        assert scored.log_probability == pytest.approx(model.score([pair])[0].log_probability, abs=5e-3 * len(pair[1]))
