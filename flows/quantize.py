@@ -12,6 +12,7 @@ from prefect.states import Completed
 from quantplay.outcomes import OUTCOMES
 from quantplay.records import Candidate, Decision
 from tasks.baseline import baseline
+from tasks.calibration import calibration
 from tasks.envelope import envelope
 from tasks.evaluate import decide_gate, evaluate
 from tasks.lock import lock
@@ -69,6 +70,7 @@ def play(run: RunRef) -> tuple[str, Trail, str | None]:
 
 def decided(run: RunRef) -> tuple[str, Trail]:
     """Plays 1 to 4. Returns the outcome's name, `locked` where nothing but people stands before the lock, and what was produced."""
+    calibration(run)
     baseline_key = baseline(run)
     trail = Trail(baseline=baseline_key, envelope=envelope(run))
     outcome = "envelope_missed"

@@ -82,6 +82,12 @@ class Inputs(Record):
     heldout: Manifest
     traffic: Manifest | None = None  # sample of traffic the calibration set is compared with
 
+    @property
+    def manifests(self) -> tuple[Manifest, ...]:
+        """Every input there is."""
+        known = (self.model, self.calibration, self.evaluation, self.heldout)
+        return known if self.traffic is None else (*known, self.traffic)
+
 
 # --- where a measurement was made ----------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 
+from quantplay.calibration import waivers_of as calibration_waivers
 from quantplay.gate import decide
 from quantplay.gate.erosion import Look, earlier_looks, gate_changes
 from quantplay.handoff.markdown import gate_markdown
@@ -86,4 +87,7 @@ def looks_before(run: RunRef) -> tuple[Look, ...]:
 
 def waivers_of(run: RunRef, baseline: Baseline) -> tuple[Waiver, ...]:
     """Defects of this run that its plan accepts with a reason."""
-    return tuple(target_waivers(run.read(), baseline.fingerprint.hardware))
+    plan = run.read()
+    check = workbench().store.get_calibration_check(keys.calibration_key(plan, run.inputs))
+    assert check is not None
+    return (*calibration_waivers(check), *target_waivers(plan, baseline.fingerprint.hardware))

@@ -75,6 +75,7 @@ def sources_of(run: RunRef) -> dict[str, dict[str, Path]]:
     found = source_files(
         run.inputs, model=paths.model, calibration={"calibration.jsonl": paths.calibration},
         evaluation=paths.evaluation_files(), heldout={"heldout.jsonl": paths.heldout},
+        traffic={"traffic.jsonl": paths.traffic} if paths.traffic else {},
     )  # fmt: skip
     return {kind: dict(files) for kind, files in found.items()}
 
@@ -104,6 +105,7 @@ def contents_of(run: RunRef, trail: Trail) -> PackageContents:
         evaluation=results.evaluation,
         decision=results.decision,
         attempts=results.attempts,
+        calibration=results.calibration,
         environment=installed_distributions(),
         sources=sources_of(run),  # type: ignore[arg-type]
         questions=results.questions,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from quantplay.handoff.contents import Attempt, RunResults, read_questions
+from quantplay.plays import keys
 from quantplay.records import Digest, Record
 from tasks.workbench import RunRef, workbench
 
@@ -30,10 +31,10 @@ class Trail(Record):
 def results_of(run: RunRef, trail: Trail, outcome: str | None) -> RunResults:
     """What the report and the package are made from."""
     store = workbench().store
-    artifact = store.get_artifact(trail.artifact) if trail.artifact else None
+    artifact, plan = store.get_artifact(trail.artifact) if trail.artifact else None, run.read()
     return RunResults(
         run=run.run,
-        plan=run.read(),
+        plan=plan,
         outcome=outcome,
         inputs=run.inputs,
         baseline=store.get_baseline(trail.baseline) if trail.baseline else None,
@@ -44,6 +45,7 @@ def results_of(run: RunRef, trail: Trail, outcome: str | None) -> RunResults:
         decision=store.get_decision(trail.decision) if trail.decision else None,
         attempts=tuple(attempt_of(*keys) for keys in trail.attempts),
         questions=read_questions(run.paths().gate),
+        calibration=store.get_calibration_check(keys.calibration_key(plan, run.inputs)),
     )
 
 

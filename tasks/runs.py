@@ -29,7 +29,7 @@ def open_run(plan_path: str, resume: str | None = None) -> RunRef:
     require_target(plan, workbench().fingerprint.hardware)
     inputs = pin(plan, path.parent).inputs
     store = workbench().store
-    for manifest in (inputs.model, inputs.calibration, inputs.evaluation, inputs.heldout):
+    for manifest in inputs.manifests:
         store.put_manifest(manifest)
     digest = store.put_plan(plan)
     pinned = {manifest.kind: manifest.content for manifest in (inputs.model, inputs.calibration, inputs.evaluation)}

@@ -84,9 +84,7 @@ def count_rule(set_: Counted, _tokens: int, figures: Figures) -> Rule:
     if not FEWEST <= count <= MOST:
         yield CalibrationFinding(
             rule="calibration.count",
-            what="There are too few samples to measure with."
-            if count < FEWEST
-            else "There are more samples than help.",
+            what=f"{some(count, 'sample is', 'samples are')} {'too few to measure with' if count < FEWEST else 'more than help'}.",
             value=f"{count:,} samples",
             allowed=f"{FEWEST} to {MOST}",
         )

@@ -19,10 +19,11 @@ from quantplay.cli.render import (
     outcome_panel,
     table_of,
 )
+from quantplay.cli.render_calibration import calibration_view
 from quantplay.cli.render_signoffs import signoff_parts
 from quantplay.cli.run_records import RunRecords, shown_records
 from quantplay.outcomes import OUTCOMES
-from quantplay.records import Artifact, Baseline, Decision, EnvelopeChoice, Record
+from quantplay.records import Artifact, Baseline, CalibrationCheck, Decision, EnvelopeChoice, Record
 
 if TYPE_CHECKING:
     from quantplay.store.runs import Run, RunPlay
@@ -118,6 +119,8 @@ def plays_table(plays: Sequence[RunPlay]) -> RenderableType:
 
 
 def record_view(record: Record, width: int) -> RenderableType:
+    if isinstance(record, CalibrationCheck):
+        return calibration_view(record)
     if isinstance(record, Baseline):
         return baseline_table(record)
     if isinstance(record, EnvelopeChoice):

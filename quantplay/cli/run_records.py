@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from quantplay.errors import QuantplayError
 from quantplay.plan import Plan
-from quantplay.records import Artifact, Baseline, Decision, EnvelopeChoice, Evaluation, PackageRef, Record, SignOff
+from quantplay.records import (
+    Artifact,
+    Baseline,
+    CalibrationCheck,
+    Decision,
+    EnvelopeChoice,
+    Evaluation,
+    PackageRef,
+    Record,
+    SignOff,
+)
 from quantplay.settings import settings
 from quantplay.signoff import Standing, read_owners, sign_command, standing, verified
 
@@ -30,6 +40,7 @@ class RunRecords:
     evaluations: tuple[Evaluation, ...]
     decisions: tuple[Decision, ...]
     package: PackageRef | None
+    calibration: CalibrationCheck | None = None
     signoffs: tuple[SignOff, ...] = ()  # of this run, oldest first
     elsewhere: tuple[SignOff, ...] = ()  # about the same decision, under other runs
     awaiting: Awaiting | None = None
@@ -57,6 +68,7 @@ class RunRecords:
             "plays": [
                 {"play": one.play, "key": one.key, "reused": one.reused, "seconds": one.seconds} for one in run.plays
             ],
+            "calibration": self.calibration.body() if self.calibration else None,
             "artifacts": [artifact.body() for artifact in self.artifacts],
             "decisions": [decision.body() for decision in self.decisions],
             "package": self.package.body() if self.package else None,
@@ -82,6 +94,7 @@ def records_of(store: Store, run: Run) -> RunRecords:
     return RunRecords(
         run=run,
         plan=store.get_plan(run.plan),
+        calibration=next(iter(found("calibration", store.get_calibration_check)[-1:]), None),
         baseline=baselines[-1] if baselines else None,
         envelope=envelopes[-1] if envelopes else None,
         artifacts=found("ptq", store.get_artifact),
@@ -110,5 +123,5 @@ def stage_of(awaiting: Awaiting | None, signoffs: tuple[SignOff, ...]) -> Standi
 
 def shown_records(records: RunRecords) -> list[Record]:
     """The records worth a table, in the order of the plays."""
-    alone = [record for record in (records.baseline, records.envelope) if record is not None]
+    alone = [record for record in (records.calibration, records.baseline, records.envelope) if record is not None]
     return [*alone, *records.artifacts, *records.decisions]

@@ -8,6 +8,7 @@ import yaml
 
 from quantplay.gate.sentences import remarks
 from quantplay.handoff import words
+from quantplay.handoff.calibration import verdict_of
 from quantplay.handoff.contents import PackageContents
 from quantplay.handoff.templating import render
 
@@ -36,4 +37,5 @@ def render_card(contents: PackageContents) -> str:
         fragile=[info.title for _, info in sorted(contents.plan.evaluation.slices.items()) if info.fragile],
         head=words.headline(contents.results()),
         remarks=remarks(contents.decision),
+        calibration=verdict_of(contents.calibration) if contents.calibration else None,
     )

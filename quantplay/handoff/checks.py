@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from quantplay import __version__
+from quantplay.calibration import waivers_of
 from quantplay.digest import digest_of_file
 from quantplay.errors import Fault
 from quantplay.handoff import layout
@@ -17,7 +18,9 @@ from quantplay.handoff.gguf_header import metadata_text
 from quantplay.handoff.opened import OpenPackage
 from quantplay.handoff.summaries import summary_of_baseline, summary_of_evaluation
 from quantplay.plan_file import plan_from_text
-from quantplay.records import Manifest
+from quantplay.plays.calibration import MEND, check_pinned
+from quantplay.plays.pin import CALIBRATION_FILE, Paths, Pinned
+from quantplay.records import CalibrationCheck, Manifest
 
 WORDING = frozenset({"reason", "reasons", "text"})
 """Sentences may read differently in another version of quantplay; numbers and verdicts may not."""
@@ -42,7 +45,7 @@ def plan_agrees(package: OpenPackage) -> Iterator[Fault]:
 
 def inputs_agree(package: OpenPackage) -> Iterator[Fault]:
     inputs = package.inputs
-    for manifest in (inputs.model, inputs.calibration, inputs.evaluation, inputs.heldout):
+    for manifest in inputs.manifests:
         again = Manifest.of(manifest.kind, manifest.source, manifest.files, manifest.revision)
         yield from same(layout.INPUTS, f"{manifest.kind}: digest of the files", manifest.content, again.content)
         if package.carries_sources:
@@ -69,6 +72,47 @@ def sources_agree(folder: Path, manifest: Manifest) -> Iterator[Fault]:
             yield from same(where, "is not the file that inputs.json pins", digest_of_file(path), entry.sha256)
     for name in sorted(present):
         yield Fault(where=f"{layout.SOURCES}/{manifest.kind}/{name}", what="not pinned by inputs.json")
+
+
+def calibration_agrees(package: OpenPackage) -> Iterator[Fault]:
+    """No defect without a waiver of the plan, the decision shows each waiver, and the carried files give these figures."""
+    check = package.calibration
+    if check is None:
+        yield Fault(where=layout.CALIBRATION, what="missing, and the decision names a defect it would hold")
+        return
+    yield from same(layout.CALIBRATION, "is about another set", check.calibration, package.inputs.calibration.content)
+    reasons = {deviation.rule: deviation.reason for deviation in package.plan.deviations}
+    for finding in check.findings:
+        yield from same(
+            layout.CALIBRATION, f"{finding.rule}: accepted for another reason than the plan's", finding.waiver,
+            reasons.get(finding.rule),
+        )  # fmt: skip
+        if finding.waiver is None:
+            yield Fault(where=layout.CALIBRATION, what=f"{finding.rule}: a defect that the plan does not accept")
+    shown = [waiver for waiver in package.decision.waivers if waiver.rule in MEND]
+    yield from same(layout.DECISION, "shows other defects of the calibration set", shown, [*waivers_of(check)])
+    if package.carries_sources and package.run["quantplay"] == __version__:
+        yield from differences(layout.CALIBRATION, check.body(), checked_again(package).body())
+
+
+def names_calibration(package: OpenPackage) -> bool:
+    """Packages older than the check of calibration sets say nothing about theirs."""
+    return package.calibration is not None or any(waiver.rule in MEND for waiver in package.decision.waivers)
+
+
+def checked_again(package: OpenPackage) -> CalibrationCheck:
+    files = package.contents().sources
+    paths = Paths(
+        model=package.folder / layout.SOURCES / "model",
+        calibration=files["calibration"][CALIBRATION_FILE],
+        gate=files["evaluation"]["gate.jsonl"],
+        dev=files["evaluation"]["dev.jsonl"],
+        heldout=files["heldout"]["heldout.jsonl"],
+        traffic=files["traffic"]["traffic.jsonl"] if "traffic" in files else None,
+        tasks=(),
+        allow_code=(),
+    )
+    return check_pinned(package.plan, Pinned(inputs=package.inputs, paths=paths))
 
 
 def artifact_agrees(package: OpenPackage) -> Iterator[Fault]:
@@ -184,6 +228,7 @@ def differences(where: str, found: Any, wanted: Any) -> Iterator[Fault]:
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("plan.yaml and plan.json say the same", plan_agrees),
     ("model, calibration, evaluation and held-out files are the pinned ones", inputs_agree),
+    ("the calibration set has no defect but those the plan accepts, and the decision shows them", calibration_agrees),
     ("the artifact is the recorded file, and its own metadata names this recipe", artifact_agrees),
     ("means and digests in baseline.json and evaluation.json follow from items.parquet", results_agree),
     ("baseline, recipe, artifact, evaluation, gate and decision name each other", chain_holds),

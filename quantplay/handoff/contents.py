@@ -13,6 +13,7 @@ from quantplay.records import (
     ArmRun,
     Artifact,
     Baseline,
+    CalibrationCheck,
     Decision,
     Digest,
     Divergence,
@@ -88,6 +89,7 @@ class RunResults:
     attempts: tuple[Attempt, ...] = ()  # every look at the gate split, the one above included
     questions: Questions = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)  # play -> wall time; only plays that really ran
+    calibration: CalibrationCheck | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +114,7 @@ class PackageContents:
     questions: Questions
     seconds: Mapping[str, float]  # play -> wall time; only plays that really ran
     locked_at: str  # ISO 8601 with time zone; with `seconds` the only times of a package, both in run.json
+    calibration: CalibrationCheck | None = None  # None in packages older than the check
 
     @property
     def carries_sources(self) -> bool:
@@ -123,6 +126,7 @@ class PackageContents:
             run="", plan=self.plan, outcome="locked", inputs=self.inputs, baseline=self.baseline,
             envelope=self.envelope, recipe=self.recipe, artifact=self.artifact, evaluation=self.evaluation,
             decision=self.decision, attempts=self.attempts, questions=self.questions,
+            calibration=self.calibration,
         )  # fmt: skip
 
 
@@ -146,14 +150,18 @@ def source_files(
     calibration: Mapping[str, Path],
     evaluation: Mapping[str, Path],
     heldout: Mapping[str, Path],
+    traffic: Mapping[str, Path] | None = None,
 ) -> SourceFiles:
     """Where every pinned file lies; `model` is the folder of the weights, the others map manifest names to files."""
-    return {
+    known: dict[InputKind, Mapping[str, Path]] = {
         "model": {file.path: model / file.path for file in inputs.model.files},
         "calibration": dict(calibration),
         "evaluation": dict(evaluation),
         "heldout": dict(heldout),
     }
+    if traffic:
+        known["traffic"] = dict(traffic)
+    return known
 
 
 def installed_distributions() -> tuple[str, ...]:

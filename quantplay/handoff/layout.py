@@ -12,6 +12,7 @@ README = "README.md"
 PLAN_TEXT = "plan.yaml"
 PLAN = "plan.json"
 INPUTS = "inputs.json"
+CALIBRATION = "calibration.json"
 BASELINE = "baseline.json"
 ENVELOPE = "envelope.json"
 RECIPE = "recipe.json"
@@ -35,6 +36,7 @@ PURPOSE: dict[str, str] = {
     PLAN_TEXT: "what the team wrote down before any result: model, data, envelope, gate, owners",
     PLAN: "the same, as the program read it",
     INPUTS: "every file the run read, with size and SHA-256",
+    CALIBRATION: "what the calibration set is like, and the defects the plan accepts",
     BASELINE: "play 1: full precision, without the single items; small enough for version control",
     ENVELOPE: "play 2: what will run where, and what else was considered",
     RECIPE: "play 3: everything needed to make the artifact again",

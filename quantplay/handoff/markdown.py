@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from quantplay.gate.sentences import remarks
 from quantplay.handoff import words
+from quantplay.handoff.calibration import calibration_words
 from quantplay.handoff.contents import RunResults
 from quantplay.handoff.templating import md
 from quantplay.plan import Plan
-from quantplay.records import Baseline, Decision, EnvelopeChoice, Performance, Spread
+from quantplay.records import Baseline, CalibrationCheck, Decision, EnvelopeChoice, Performance, Spread
 
 MARKS = {"pass": "✅ pass", "close": "🟡 close", "broken": "🔴 broken", "inconclusive": "🔵 inconclusive"}
 
@@ -93,6 +94,20 @@ def baseline_markdown(baseline: Baseline, plan: Plan) -> str:
         )
         + "\n"
     )
+
+
+def calibration_markdown(check: CalibrationCheck, plan: Plan) -> str:
+    """What the calibration set is like, and every finding with the reason that waives it."""
+    said = calibration_words(check, plan)
+    parts = [f"**{md(said.verdict)}**"]
+    if said.findings:
+        rows = [
+            (md(one.rule), md(one.what), md(one.value), md(one.allowed), md(one.waiver or "none: the run stops"))
+            for one in said.findings
+        ]
+        parts.append(table(("Rule", "Defect", "Found", "Allowed", "Accepted because"), rows))
+    parts.append(table(("Looked at", "Found"), [(md(name), md(value)) for name, value in said.facts]))
+    return "\n\n".join(parts) + "\n"
 
 
 def envelope_markdown(choice: EnvelopeChoice) -> str:

@@ -14,7 +14,17 @@ from quantplay.handoff.items_file import ItemsFile, read_items_file
 from quantplay.handoff.manifest import PackageManifest
 from quantplay.handoff.summaries import baseline_with_items, evaluation_with_items
 from quantplay.plan import Plan
-from quantplay.records import Artifact, Baseline, Decision, Digest, EnvelopeChoice, Evaluation, Inputs, Recipe
+from quantplay.records import (
+    Artifact,
+    Baseline,
+    CalibrationCheck,
+    Decision,
+    Digest,
+    EnvelopeChoice,
+    Evaluation,
+    Inputs,
+    Recipe,
+)
 
 LARGEST_JSON = 32 << 20
 
@@ -40,6 +50,7 @@ class OpenPackage:
     environment: tuple[str, ...]
     items: ItemsFile
     run: dict[str, Any]
+    calibration: CalibrationCheck | None = None  # None in packages older than the check
 
     @property
     def baseline_key(self) -> Digest:
@@ -55,17 +66,17 @@ class OpenPackage:
 
     def contents(self) -> PackageContents:
         """What the package was written from."""
-        manifests = (self.inputs.model, self.inputs.calibration, self.inputs.evaluation, self.inputs.heldout)
         asked = self.items.asked
         return PackageContents(
             run=self.run["run"], plan=self.plan, plan_text=self.plan_text, inputs=self.inputs, baseline=self.baseline,
             baseline_key=self.baseline_key, envelope=self.envelope, recipe=self.recipe, artifact=self.artifact,
             artifact_file=self.artifact_path, evaluation=self.evaluation, decision=self.decision, attempts=self.attempts,
             environment=self.environment, seconds=self.run["seconds"], locked_at=self.run["locked_at"],
+            calibration=self.calibration,
             questions={key: Question(prompt=prompt, answer=answer) for key, (prompt, answer) in asked.items()},
             sources={
                 one.kind: {file.path: self.folder / layout.SOURCES / one.kind / file.path for file in one.files}
-                for one in manifests
+                for one in self.inputs.manifests
             },
         )  # fmt: skip
 
@@ -77,6 +88,8 @@ def open_package(folder: Path, manifest: PackageManifest) -> OpenPackage | list[
         layout.PLAN, layout.INPUTS, layout.BASELINE, layout.ENVELOPE, layout.RECIPE, layout.ARTIFACT, layout.EVALUATION,
         layout.DECISION, layout.ATTEMPTS, layout.RUN,
     )  # fmt: skip
+    if any(file.path == layout.CALIBRATION for file in manifest.files) or (folder / layout.CALIBRATION).exists():
+        names = (*names, layout.CALIBRATION)
     bodies = {name: reading.body(name) for name in names}
     plan_text, environment = reading.text(layout.PLAN_TEXT), reading.text(layout.ENVIRONMENT)
     items = reading.attempt(layout.ITEMS, lambda: read_items_file(folder / layout.ITEMS))
@@ -97,6 +110,10 @@ def open_package(folder: Path, manifest: PackageManifest) -> OpenPackage | list[
             layout.ATTEMPTS, lambda: tuple(Attempt.model_validate(one) for one in bodies[layout.ATTEMPTS])
         ),
     }
+    if layout.CALIBRATION in bodies:
+        parsed["calibration"] = reading.attempt(
+            layout.CALIBRATION, lambda: CalibrationCheck.model_validate(bodies[layout.CALIBRATION])
+        )
     for name, keys in {layout.RUN: ("run", "seconds", "locked_at", "quantplay"), layout.BASELINE: ("key",)}.items():
         reading.attempt(name, lambda name=name, keys=keys: [bodies[name][key] for key in keys])
     if reading.faults:

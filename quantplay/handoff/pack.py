@@ -28,7 +28,7 @@ from quantplay.handoff.readme import render_readme
 from quantplay.handoff.report import render_report
 from quantplay.handoff.summaries import summary_of_baseline, summary_of_evaluation
 from quantplay.handoff.tarball import write_tar
-from quantplay.records import FileEntry, Manifest, PackageRef
+from quantplay.records import FileEntry, PackageRef
 
 RECORDS_BYTES = 64 << 20  # room for everything beside artifact and sources
 
@@ -89,9 +89,7 @@ def staging(destination: Path, needed_bytes: int) -> Iterator[Path]:
 
 def size_of(contents: PackageContents) -> int:
     """About what folder and archive need together, in bytes."""
-    inputs = contents.inputs
-    sources = sum(part.size_bytes for part in (inputs.model, inputs.calibration, inputs.evaluation, inputs.heldout))
-    carried = sources if contents.carries_sources else 0
+    carried = sum(part.size_bytes for part in contents.inputs.manifests) if contents.carries_sources else 0
     return 2 * (contents.artifact.size_bytes + carried + RECORDS_BYTES)
 
 
@@ -115,7 +113,8 @@ def write_files(contents: PackageContents, folder: Path) -> None:
 
 def records_of(contents: PackageContents) -> dict[str, Any]:
     """File name -> JSON-safe body of every record."""
-    return {
+    calibration = {layout.CALIBRATION: contents.calibration.body()} if contents.calibration else {}
+    return calibration | {
         layout.PLAN: contents.plan.body(),
         layout.INPUTS: contents.inputs.body(),
         layout.BASELINE: summary_of_baseline(contents.baseline, contents.baseline_key),
@@ -138,9 +137,7 @@ def records_of(contents: PackageContents) -> dict[str, Any]:
 
 def copy_sources(contents: PackageContents, folder: Path) -> None:
     """Copy every pinned file to `folder`/KIND/NAME."""
-    inputs = contents.inputs
-    manifests: tuple[Manifest, ...] = (inputs.model, inputs.calibration, inputs.evaluation, inputs.heldout)
-    for manifest in manifests:
+    for manifest in contents.inputs.manifests:
         files = contents.sources[manifest.kind]
         for entry in manifest.files:
             target = folder / manifest.kind / entry.path

@@ -13,7 +13,10 @@ def render_readme(contents: PackageContents) -> str:
     purposes = {
         name: text for name, text in layout.PURPOSE.items() if name != f"{layout.SOURCES}/" or contents.carries_sources
     }
+    if contents.calibration is None:
+        del purposes[layout.CALIBRATION]
     return render(
         "README.md.jinja", c=contents, plan=contents.plan, purposes=purposes, head=words.headline(contents.results()),
         remarks=remarks(contents.decision),
+        traffic=contents.inputs.traffic,
     )  # fmt: skip

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from quantplay.gate.rule import PRECEDENCE
 from quantplay.gate.sentences import remarks
 from quantplay.handoff import words
+from quantplay.handoff.calibration import calibration_words
 from quantplay.handoff.charts import TEMPLATES, chart_css
 from quantplay.handoff.contents import RunResults
 from quantplay.handoff.flips import collect_flips
@@ -74,6 +75,7 @@ def render_report(results: RunResults) -> str:
         check_words=check_words,
         decision=decision,
         remarks=remarks(decision) if decision else (),
+        calibration=calibration_words(results.calibration, results.plan) if results.calibration else None,
     )
 
 
@@ -269,7 +271,7 @@ def digests(results: RunResults) -> list[tuple[str, str]]:
     if results.inputs:
         inputs = results.inputs
         found.append(("source model", inputs.model.content))
-        found += [(f"{one.kind} set", one.content) for one in (inputs.calibration, inputs.evaluation, inputs.heldout)]
+        found += [(f"{one.kind} set", one.content) for one in inputs.manifests[1:]]
     if results.baseline:
         found += [("harness", results.baseline.harness), ("baseline", results.baseline.digest())]
     if results.recipe:

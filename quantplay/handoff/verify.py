@@ -14,7 +14,7 @@ from quantplay.engines.whole_file import require_space
 from quantplay.errors import Fault, InputError, IntegrityError, QuantplayError
 from quantplay.handoff import layout
 from quantplay.handoff.approvals import Approvals, Signed, check_approvals
-from quantplay.handoff.checks import CHECKS, Check
+from quantplay.handoff.checks import CHECKS, Check, names_calibration
 from quantplay.handoff.manifest import compare, read_manifest, safe_to_read
 from quantplay.handoff.opened import OpenPackage, open_package
 from quantplay.handoff.signatures import read_list
@@ -158,6 +158,8 @@ def checks_for(package: OpenPackage) -> Iterator[tuple[str, Check]]:
     """The checks that can be made with what the package carries."""
     for sentence, check in CHECKS:
         if check.__name__ == "texts_follow" and package.run["quantplay"] != __version__:
+            continue
+        if check.__name__ == "calibration_agrees" and not names_calibration(package):
             continue
         if check.__name__ == "inputs_agree" and not package.carries_sources:
             sentence = "recipe and baseline name the pinned model, calibration and evaluation sets"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from quantplay.calibration import RULES
 from quantplay.digest import digest_of
 from quantplay.harness.identity import harness_digest
 from quantplay.plan import Plan
@@ -13,6 +14,25 @@ from quantplay.records import Artifact, Digest, Fingerprint, GateChange, Inputs,
 def harness_of(plan: Plan, inputs: Inputs) -> Digest:
     """Digest of the harness in use now, over these items and this decoding."""
     return harness_digest(inputs.evaluation.content, plan.decoding, served(plan))
+
+
+def calibration_key(plan: Plan, inputs: Inputs) -> Digest:
+    """Everything the samples are compared with, how much of them is read, and what the plan waives."""
+    waived = [deviation.body() for deviation in plan.deviations if deviation.rule.startswith("calibration.")]
+    return digest_of(
+        {
+            "play": "calibration",
+            "rules": RULES,
+            "calibration": inputs.calibration.content,
+            "samples": plan.calibration.samples,
+            "tokens": plan.calibration.tokens,
+            "evaluation": inputs.evaluation.content,
+            "heldout": inputs.heldout.content,
+            "traffic": inputs.traffic.content if inputs.traffic else None,
+            "tokenizer": inputs.model.content,
+            "waived": waived,
+        }
+    )
 
 
 def baseline_key(plan: Plan, inputs: Inputs, harness: Digest, fingerprint: Fingerprint) -> Digest:

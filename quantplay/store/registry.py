@@ -23,6 +23,7 @@ from quantplay.plan import Gate, Plan
 from quantplay.records import (
     Artifact,
     Baseline,
+    CalibrationCheck,
     Decision,
     EnvelopeChoice,
     Evaluation,
@@ -179,6 +180,12 @@ class Store:
 
     def get_baseline(self, key: str) -> Baseline | None:
         return self._get(records.BASELINE, key)
+
+    def put_calibration_check(self, key: str, check: CalibrationCheck) -> None:
+        self._put(records.CALIBRATION, key, check)
+
+    def get_calibration_check(self, key: str) -> CalibrationCheck | None:
+        return self._get(records.CALIBRATION, key)
 
     def put_envelope(self, key: str, envelope: EnvelopeChoice) -> None:
         self._put(records.ENVELOPE, key, envelope)
