@@ -16,15 +16,19 @@ SEED = 1
 
 
 def copies(samples: Sequence[Sample]) -> list[tuple[str, str]]:
-    """(id, id of the first sample with the same text) for every repeat; spacing and letter case don't count."""
+    """(id, id of the first sample with the same text, or the same as far as it is read) for every repeat.
+
+    Spacing and letter case don't count.
+    """
     first: dict[str, str] = {}
     found = []
     for sample in samples:
-        text = " ".join(sample.read.casefold().split())
-        if text in first:
-            found.append((sample.id, first[text]))
-        else:
-            first[text] = sample.id
+        texts = [" ".join(text.casefold().split()) for text in (sample.text, sample.read)]
+        earlier = next((first[text] for text in texts if text in first), None)
+        if earlier is not None:
+            found.append((sample.id, earlier))
+        for text in texts:
+            first.setdefault(text, earlier or sample.id)
     return found
 
 
