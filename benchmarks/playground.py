@@ -83,11 +83,11 @@ def first_lines(source: Path, target: Path, count: int, by: str | None = None) -
     target.write_text("".join(kept), encoding="utf-8")
 
 
-def make_playground(top: Path, items: int = ITEMS) -> Playground:
-    """Copy `items` items a slice, and a few lines of every other pilot file, below `top`."""
+def make_playground(top: Path) -> Playground:
+    """Copy a few items of every pilot file below `top`."""
     here = Playground(home=top / "home", folder=top / "plans with spaces")
     here.folder.mkdir()
-    first_lines(PILOT / "evaluation" / "gate.jsonl", here.folder / "gate.jsonl", items, by="slice")
+    first_lines(PILOT / "evaluation" / "gate.jsonl", here.folder / "gate.jsonl", ITEMS, by="slice")
     first_lines(PILOT / "evaluation" / "dev.jsonl", here.folder / "dev.jsonl", 4, by="slice")
     first_lines(PILOT / "calibration" / "traffic.jsonl", here.folder / "calibration.jsonl", 16)
     first_lines(PILOT / "heldout" / "text.jsonl", here.folder / "heldout.jsonl", 16)
