@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from quantplay.digest import CHUNK, digest_of_file, is_digest
-from quantplay.errors import InputError, IntegrityError, MissingDependency, ServiceUnavailable
+from quantplay.errors import InputError, IntegrityError, MissingDependency, OutOfSpace, ServiceUnavailable
 
 ATOMIC_PROTOCOLS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "oss", "memory"}
 LEFTOVER_SECONDS = 24 * 3600
@@ -205,9 +205,7 @@ class ArtifactStore:
         except OSError as error:
             where = f"{error.filename or self.url}: {error.strerror or error}"
             if error.errno in FULL:
-                raise ServiceUnavailable(
-                    "the disk is full", value=where, fix="free space there and run again"
-                ) from error
+                raise OutOfSpace("the disk is full", value=where, fix="free space there and run again") from error
             if error.errno in READ_ONLY:
                 raise ServiceUnavailable(
                     f"the artifact store can't {doing} there",

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from quantplay.digest import digest_of_bytes, digest_of_file
-from quantplay.errors import InputError, IntegrityError, MissingDependency, ServiceUnavailable
+from quantplay.errors import InputError, IntegrityError, MissingDependency, OutOfSpace, ServiceUnavailable
 from quantplay.store import artifacts
 from quantplay.store.artifacts import ArtifactStore
 
@@ -130,8 +130,9 @@ def test_a_failed_write_leaves_nothing(
 
     monkeypatch.setattr(artifacts.os, "fsync", fail)
     files = ArtifactStore(str(tmp_path / "store"))
-    with pytest.raises(ServiceUnavailable) as caught:
+    with pytest.raises((OutOfSpace, ServiceUnavailable)) as caught:
         files.put_file(source)
+    assert isinstance(caught.value, OutOfSpace) == (number == errno.ENOSPC)
     assert caught.value.fix
     assert everything(tmp_path / "store") == []
 
@@ -207,12 +208,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk(small_disk: Path, source: Path, tmp_path: Path) -> None:
     files = ArtifactStore(str(small_disk / "store"))
-    with pytest.raises(ServiceUnavailable, match="full") as caught:
+    with pytest.raises(OutOfSpace, match="full") as caught:
         files.put_file(source)
     assert "free space" in (caught.value.fix or "")
     assert everything(small_disk) == []
     stored = ArtifactStore(str(tmp_path / "store")).put_file(source)
-    with pytest.raises(ServiceUnavailable, match="full"):
+    with pytest.raises(OutOfSpace, match="full"):
         ArtifactStore(str(tmp_path / "store")).get(stored.sha256, small_disk / "copy")
     assert everything(small_disk) == []
 
