@@ -4,16 +4,15 @@ look into the file that came out.
 
 from __future__ import annotations
 
-import math
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from quantplay import process
 from quantplay.digest import digest_of_file
+from quantplay.engines.gguf_header import StoredTensor, read_gguf_header
 from quantplay.engines.llama_quantize import quantize_file
 from quantplay.engines.whole_file import require_space, written_whole
 from quantplay.envelope.mix import FULL_PRECISION, Shape, block_size, is_meant_to_be_quantized
@@ -27,19 +26,6 @@ from quantplay.records import Artifact, Recipe
 Progress = Callable[[int, int, str], None]
 RECIPE_KEY = "quantplay.recipe"  # metadata key in the GGUF: digest of the recipe it was made by
 IMPORTANCE_KEY = "quantplay.importance_matrix"
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoredTensor:
-    """A tensor as a GGUF file holds it."""
-
-    shape: Shape  # columns first
-    kind: str  # ggml type name
-    size_bytes: int
-
-    @property
-    def weights(self) -> int:
-        return math.prod(self.shape)
 
 
 __all__ = ["build_recipe", "quantize", "quantize_job", "read_tensors"]
@@ -136,19 +122,7 @@ def require_covered(matrix: ImportanceMatrix, shapes: Mapping[str, Shape]) -> No
 
 def read_tensors(path: Path) -> dict[str, StoredTensor]:
     """Every tensor of a GGUF file by name. Raises IntegrityError where the file is damaged or cut short."""
-    import gguf
-
-    try:
-        return {
-            tensor.name: StoredTensor(
-                shape=tuple(int(size) for size in tensor.shape),
-                kind=tensor.tensor_type.name,
-                size_bytes=int(tensor.n_bytes),
-            )
-            for tensor in gguf.GGUFReader(path).tensors
-        }
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        raise IntegrityError(f"{path} is no complete GGUF file", value=error, fix="make it again") from error
+    return read_gguf_header(path).tensors
 
 
 def expand_overrides(tensor_types: Mapping[str, str], shapes: Mapping[str, Shape]) -> dict[str, str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from quantplay.engines.gguf_header import GgufHeader, read_gguf_header
 from quantplay.envelope.mix import stored_types
 from quantplay.errors import Fault, IntegrityError
-from quantplay.quantizers.gguf import expand_overrides, read_tensors
+from quantplay.quantizers.gguf import expand_overrides
 from quantplay.records import Recipe
 
 EXPERTS = "_exps."
@@ -18,11 +19,12 @@ def undocumented_overrides(recipe: Recipe, file: Path) -> list[Fault]:
 
     Reads the header alone. Raises IntegrityError where the file is damaged.
     """
-    tensors = read_tensors(file)
+    header = read_gguf_header(file)
+    tensors = header.tensors
     if not tensors:
         return []
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
-    layers, heads_per_group = read_layers(file)
+    layers, heads_per_group = layers_of(header, file)
     wanted = stored_types(
         shapes, recipe.type, layers=layers, heads_per_group=heads_per_group, importance=recipe.importance_matrix
     )
@@ -40,19 +42,15 @@ def undocumented_overrides(recipe: Recipe, file: Path) -> list[Fault]:
     ]
 
 
-def read_layers(file: Path) -> tuple[int, int]:
+def layers_of(header: GgufHeader, file: Path) -> tuple[int, int]:
     """Blocks of the model, and query heads that share a key-value head, from the metadata of a GGUF file."""
-    import gguf
-
-    fields = gguf.GGUFReader(file).fields
 
     def number(key: str, default: int) -> int:
-        field = fields.get(f"{architecture}.{key}")
-        value = default if field is None else field.contents()
+        value = header.metadata.get(f"{architecture}.{key}", default)
         return int(max(value)) if isinstance(value, list) else int(value)
 
     try:
-        architecture = fields["general.architecture"].contents()
+        architecture = header.metadata["general.architecture"]
         heads = number("attention.head_count", 1)
         return number("block_count", 1), max(1, heads // max(1, number("attention.head_count_kv", heads)))
     except (KeyError, TypeError, ValueError) as error:
