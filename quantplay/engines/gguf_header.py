@@ -31,6 +31,7 @@ class StoredTensor:
     shape: tuple[int, ...]  # columns first
     kind: str  # ggml type name
     size_bytes: int
+    offset: int  # of its data, from the header's `data_start`
 
     @property
     def weights(self) -> int:
@@ -68,7 +69,6 @@ def parse(data: mmap.mmap) -> GgufHeader:
         if key in metadata:
             raise ValueError(f"the key {key!r} stands twice in it")
         metadata[key] = cursor.value(cursor.take("<I")[0])
-    places = {}
     tensors = {}
     for _ in range(tensor_count):
         name = cursor.string()
@@ -76,16 +76,16 @@ def parse(data: mmap.mmap) -> GgufHeader:
         if name in tensors or dimensions > MOST_DIMENSIONS:
             raise ValueError(f"the tensor {name!r} stands twice in it, or has {dimensions} dimensions")
         shape = cursor.take(f"<{dimensions}Q")
-        number, places[name] = cursor.take("<IQ")
+        number, offset = cursor.take("<IQ")
         kind = GGMLQuantizationType(number)
         block, block_bytes = GGML_QUANT_SIZES[kind]
-        tensors[name] = StoredTensor(shape, kind.name, prod(shape) // block * block_bytes)
+        tensors[name] = StoredTensor(shape, kind.name, prod(shape) // block * block_bytes, offset)
     alignment = metadata.get(ALIGNMENT_KEY, ALIGNMENT)
     if not isinstance(alignment, int) or alignment < 1:
         raise ValueError(f"{ALIGNMENT_KEY} is {alignment}")
     start = -(-cursor.place // alignment) * alignment
     for name, tensor in tensors.items():
-        if start + places[name] + tensor.size_bytes > len(data):
+        if start + tensor.offset + tensor.size_bytes > len(data):
             raise ValueError(f"it ends before the tensor {name!r} does")
     return GgufHeader({key: value for key, value in metadata.items() if value is not None}, tensors, start)
 
