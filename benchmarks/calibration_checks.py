@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -18,11 +18,13 @@ from random import Random
 from benchmarks.report import at_least, at_most, finish, print_table, quick_asked
 from quantplay.calibration import Against, check_calibration
 from quantplay.calibration.overlap import near_copies_in_texts, prompts_in_texts
+from quantplay.calibration.samples import counted
 from quantplay.evalset import TextSample, read_items, read_texts
 from quantplay.records import CalibrationCheck
 
 PILOT = Path(__file__).parents[1] / "examples" / "pilot"
 TOKENS = 256
+SKILLS = ("multi_step", "instructions", "output_format", "long_context", "edge_cases")
 Samples = tuple[TextSample, ...]
 
 
@@ -39,19 +41,24 @@ def drawn(seed: int, count: int) -> Samples:
     return tuple(TextSample(key, text) for key, text in rows if key not in known)[:count]
 
 
-def holding(rows: Sequence[tuple[str, str]], asked: Sequence[tuple[str, str, str]]) -> set[str]:
-    exact = prompts_in_texts([(key, text) for key, _, text in asked], rows)
-    return {sample for _, sample in (*exact, *near_copies_in_texts(asked, rows))}
+def holding(rows: Sequence[tuple[str, str]], asked: Iterable[Sequence[tuple[str, str, str]]]) -> set[str]:
+    """Ids of the rows that hold, or nearly hold, what one of the sets asks."""
+    return {
+        sample
+        for one in asked
+        for found in (prompts_in_texts([(key, text) for key, _, text in one], rows), near_copies_in_texts(one, rows))
+        for _, sample in found
+    }
 
 
 @cache
-def later() -> tuple[tuple[str, str, str], ...]:
-    """(id, document, text) of everything a calibration set may not hold."""
+def later() -> tuple[tuple[tuple[str, str, str], ...], ...]:
+    """(id, document, text) of everything a calibration set may not hold: gate split, dev split, held-out texts."""
     splits = [read_items(PILOT / "evaluation" / f"{split}.jsonl") for split in ("gate", "dev")]
     heldout = read_texts(PILOT / "heldout" / "text.jsonl")
     return (
-        *((item.id, item.document, item.prompt) for items in splits for item in items),
-        *((text.id, text.id, text.text) for text in heldout),
+        *(tuple((item.id, item.document, item.prompt) for item in items) for items in splits),
+        tuple((text.id, text.id, text.text) for text in heldout),
     )
 
 
@@ -68,21 +75,19 @@ def one_word_less(text: str) -> str:
     return " ".join([*words[: len(words) // 2], *words[len(words) // 2 + 1 :]])
 
 
-def equally_long(samples: Samples) -> Samples:
-    words = " ".join(sample.text for sample in samples).split(" ")
-    return tuple(
-        replace(sample, text=" ".join(words[30 * number : 30 * number + 30])) for number, sample in enumerate(samples)
-    )
+def equally_long(samples: Samples, tokens: int = 60) -> Samples:
+    """Heads of one length: what cutting a corpus into chunks gives."""
+    heads = counted(samples, tokens, PILOT / "model" / "tokenizer.json").samples
+    return tuple(TextSample(head.id, head.read) for head in heads if head.read_length == tokens)[:256]
 
 
-def one_skill(seed: int) -> Samples:
+def one_skill(skill: str, seed: int) -> Samples:
+    """Conversations about one skill only."""
     from skills import SLICES  # type: ignore[import-not-found]
 
     dice = Random(seed)
-    texts = [
-        "\n".join(SLICES["long_context"](dice)[0].text for _ in range(dice.choice((1, 2, 3, 5)))) for _ in range(256)
-    ]
-    return tuple(TextSample(f"page-{number}", text) for number, text in enumerate(texts))
+    texts = ["\n".join(SLICES[skill](dice)[0].text for _ in range(dice.choice((1, 1, 2, 3, 5)))) for _ in range(256)]
+    return tuple(TextSample(f"{skill}-{number}", text) for number, text in enumerate(texts))
 
 
 def seeded(seed: int) -> dict[str, tuple[str, Samples]]:
@@ -100,8 +105,8 @@ def seeded(seed: int) -> dict[str, tuple[str, Samples]]:
             "giant_documents",
             with_text(good, 7, "\n".join(one.text for one in good)),
         ),
-        "all samples of 30 words": ("length_variety", equally_long(drawn(seed, 400))[:256]),
-        "one of five skills": ("topic_variety", one_skill(seed)),
+        "chunks of 60 tokens": ("length_variety", equally_long(drawn(seed, 400))),
+        "one of five skills": ("topic_variety", one_skill("long_context", seed)),
         "a question of the gate split": ("overlap", with_text(good, 50, f"{good[50].text}\n{prompt}")),
         "a held-out text, one word less": ("overlap", with_text(good, 50, one_word_less(longest(heldout)))),
         "a fifth from another trade": ("domain", (*good[:205], *recipes[:51])),
@@ -124,7 +129,10 @@ def main() -> int:
     def rules(samples: Samples) -> set[str]:
         return {finding.rule.removeprefix("calibration.") for finding in check(samples).findings}
 
-    false_alarms = [rule for seed in range(clean_sets) for rule in sorted(rules(drawn(1000 + seed, 256)))]
+    checks = [check(drawn(1000 + seed, 256)) for seed in range(clean_sets)]
+    false_alarms = [finding.rule for one in checks for finding in one.findings]
+    mixed = max(one.figures["largest_kind_share"] for one in checks)
+    single = {skill: check(one_skill(skill, 7)).figures["largest_kind_share"] for skill in SKILLS}
     missed = found_rows(seeds, rules)
     contamination = alarm_shares(1 if quick_asked() else 20, rules)
     most = drawn(5, 512)
@@ -133,9 +141,14 @@ def main() -> int:
     seconds = time.perf_counter() - started
     print(f"\n{clean_sets} clean sets: {len(false_alarms)} false findings {false_alarms or ''}")
     print(f"512 samples against 3,800 items, 96 held-out and 512 traffic texts: {seconds:.1f} s")
+    print(
+        f"largest share of one kind: {100 * mixed:.0f} % with all skills mixed, "
+        + ", ".join(f"{skill} alone {100 * share:.0f} %" for skill, share in single.items())
+    )
     figures = {
         "clean_sets": clean_sets, "false_findings": len(false_alarms), "seeded": 10 * seeds,
-        "contamination_found": contamination, "seconds": round(seconds, 2),
+        "contamination_found": contamination,
+        "largest_kind_share_mixed": mixed, "largest_kind_share_alone": single, "seconds": round(seconds, 2),
     }  # fmt: skip
     goals = {
         "false_findings_share": at_most(len(false_alarms) / clean_sets, 0.05),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from quantplay.calibration.domain import FALSE_ALARMS
 from quantplay.handoff import words
 from quantplay.plan import Plan
 from quantplay.records import CalibrationCheck, CalibrationFinding
@@ -47,9 +48,12 @@ def facts_of(check: CalibrationCheck, plan: Plan) -> list[tuple[str, str]]:
         found.append(
             ("Length read", f"half have more than {middle:,.0f} {unit}; eight in ten {low:,.0f} to {high:,.0f}")
         )
-        found.append(("Documents cut to their head", f"{figures['giant_documents']:,.0f}"))
+        found.append(("Giant documents, of which only the head is read", f"{figures['giant_documents']:,.0f}"))
         found.append(
-            ("Of one kind", f"{words.percent(figures['largest_kind_share'], 0)} at most, from the same phrases")
+            (
+                "Largest group of one kind",
+                f"{words.percent(figures['largest_kind_share'], 0)} of the samples, built from the same phrases",
+            )
         )
     found.append(
         (
@@ -58,7 +62,7 @@ def facts_of(check: CalibrationCheck, plan: Plan) -> list[tuple[str, str]]:
         )
     )
     asked = [f"{figures[name]:,.0f} in {of}" for name, of in OVERLAPS.items() if name in figures]
-    found.append(("Asked or measured again later", ", ".join(asked)))
+    found.append(("Also in the evaluation", ", ".join(asked)))
     found.append(("Against the traffic", traffic_words(figures)))
     return found
 
@@ -67,7 +71,11 @@ def traffic_words(figures: dict[str, float]) -> str:
     if "divergence_bits" not in figures:
         return "not compared: the plan names no sample of traffic"
     value, limit = figures["divergence_bits"], figures["divergence_limit_bits"]
-    alike = "as like it as sets drawn from it are" if figures["divergence_p_value"] > 0.01 else "unlike it"
+    alike = (
+        "like it, no further away than 99 of 100 sets drawn from it"
+        if figures["divergence_p_value"] > FALSE_ALARMS
+        else "unlike it"
+    )
     return (
         f"{alike}: Jensen-Shannon divergence {words.compact(value)} bits, limit {words.compact(limit)}; "
         f"{figures['traffic_texts']:,.0f} texts of traffic"

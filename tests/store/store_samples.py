@@ -11,6 +11,8 @@ from quantplay.records import (
     ArmRun,
     Artifact,
     Baseline,
+    CalibrationCheck,
+    CalibrationFinding,
     Candidate,
     Decision,
     Divergence,
@@ -128,6 +130,16 @@ def evaluation(count: int = 20, seed: int = 0) -> Evaluation:
 
 def manifest(source: str = "../model") -> Manifest:
     return Manifest.of("model", source, (FileEntry(path="a/b.json", size_bytes=3, sha256=digest("b")),))
+
+
+def calibration_check() -> CalibrationCheck:
+    finding = CalibrationFinding(
+        rule="calibration.count", what="90 samples are too few.", value="90 samples", allowed="128 to 512",
+        samples=("ü 1", "2"), waiver="There are no more.",
+    )  # fmt: skip
+    return CalibrationCheck(
+        calibration=digest("calibration"), samples=90, findings=(finding,), figures={"samples": 90.0, "share": 1 / 3}
+    )
 
 
 def envelope() -> EnvelopeChoice:

@@ -28,6 +28,7 @@ CASES: list[tuple[str, Callable[[], Record]]] = [
     ("evaluation", samples.evaluation),
     ("decision", samples.decision),
     ("package", samples.package),
+    ("calibration_check", samples.calibration_check),
 ]
 
 
@@ -55,7 +56,15 @@ def test_a_record_comes_back_byte_for_byte(store: Store, name: str, make: Callab
 def test_another_record_under_the_same_key_is_refused(store: Store, name: str, make: Callable[[], Record]) -> None:
     record = make()
     put(store, name, KEY, record)
-    changes = {"seconds": 9.0, "difficulty": "x", "bottleneck": "cost", "seed": 3, "next_play": "x", "path": "/q"}
+    changes = {
+        "seconds": 9.0,
+        "difficulty": "x",
+        "bottleneck": "cost",
+        "seed": 3,
+        "next_play": "x",
+        "path": "/q",
+        "samples": 7,
+    }
     if name == "evaluation":
         other: Record = samples.evaluation(seed=1)  # differs only in its items
     else:

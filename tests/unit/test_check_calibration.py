@@ -8,9 +8,10 @@ import pytest
 from plan_samples import PLAN, edited, line_of, write_jsonl, write_sample
 
 from quantplay.errors import Fault, InputError
-from quantplay.plan_file import read_plan
-from quantplay.plays.calibration import check_pinned, require_fit
+from quantplay.plan_file import plan_from_text, read_plan
+from quantplay.plays.calibration import calibration_of, check_pinned, require_fit
 from quantplay.plays.check import CheckReport, check_plan
+from quantplay.plays.check_sets import read_sets
 from quantplay.plays.pin import pin
 
 WAIVED = PLAN + "  - rule: calibration.count\n    reason: a trial with little data\n"
@@ -103,3 +104,23 @@ def test_a_run_refuses_what_the_check_refuses(tmp_path: Path) -> None:
         require_fit(check)
     assert raised.value.exit_code == 2
     assert len(raised.value.faults) == 1
+
+
+PILOT = Path(__file__).parents[2] / "examples" / "pilot"
+
+
+@pytest.mark.parametrize("name", ["plan-pass.yaml", "plan-close.yaml", "plan-broken.yaml"])
+def test_the_pilots_own_set_has_no_defect(name: str) -> None:
+    report = check_plan(PILOT / name)
+    assert report.calibration is not None
+    assert report.calibration.findings == ()
+    assert report.calibration.figures["divergence_p_value"] > 0.01
+
+
+def test_another_trade_is_refused_in_the_pilot() -> None:
+    text = (PILOT / "plan-pass.yaml").read_text().replace("calibration/traffic.jsonl", "calibration/wrong-domain.jsonl")
+    file = plan_from_text(text, PILOT / "plan-pass.yaml")
+    sets = read_sets(file, file.parts["evaluation"], file.parts["calibration"], PILOT)
+    check = calibration_of(file, sets, PILOT)
+    assert check is not None
+    assert {finding.rule for finding in check.open} == {"calibration.topic_variety", "calibration.domain"}

@@ -114,9 +114,13 @@ def test_the_report_of_a_clean_set_with_traffic() -> None:
     }  # fmt: skip
     check = CalibrationCheck(calibration="0" * 64, samples=256, findings=(), figures=figures)
     html = render_report(replace(made_run(), calibration=check))
-    for part in ("No defect was found.", "half have more than 118 tokens; eight in ten 33 to 256", "28 % at most"):
+    for part in (
+        "No defect was found.",
+        "half have more than 118 tokens; eight in ten 33 to 256",
+        "28 % of the samples",
+    ):
         assert part in html
-    assert "as like it as sets drawn from it are" in html
+    assert "like it, no further away than 99 of 100 sets drawn from it" in html
 
 
 def test_an_open_defect_is_said_plainly() -> None:
