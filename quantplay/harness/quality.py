@@ -263,10 +263,8 @@ def evaluate_job(payload: Mapping[str, Any], report: Report) -> dict[str, Any]:
 
 def gguf_precision(path: Path) -> str:
     """The serving type a GGUF file says it is (Q4_K_M), or its number where we have no name for it."""
-    from gguf import GGUFReader
-
+    from quantplay.engines.gguf_header import read_gguf_header
     from quantplay.formats import TYPES
 
-    field = GGUFReader(path).get_field("general.file_type")
-    ftype = None if field is None else int(field.contents())
+    ftype = read_gguf_header(path).metadata.get("general.file_type")
     return next((name for name, kind in TYPES.items() if kind.ftype == ftype), f"ftype {ftype}")
