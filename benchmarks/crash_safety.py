@@ -26,6 +26,7 @@ from typing import Any
 
 from benchmarks.playground import Playground, make_playground
 from benchmarks.report import at_least, at_most, finish, print_table, quick_asked
+from quantplay.store.embedded import server_pid
 
 PLAYS = ("baseline", "envelope", "ptq", "evaluate", "gate", "lock")
 DATABASE = "PostgreSQL"
@@ -246,8 +247,11 @@ def wait_for_moment(watched: Watched, here: Playground, target: str, reference: 
 
 
 def kill_database(here: Playground) -> None:
-    lines = (here.home / "postgres" / "data" / "postmaster.pid").read_text().splitlines()
-    os.kill(int(lines[0]), signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while (pid := server_pid(here.home)) is None and time.monotonic() < deadline:
+        time.sleep(0.05)  # killed before, and on its way up again
+    if pid is not None:
+        os.kill(pid, signal.SIGKILL)
 
 
 def alive(here: Playground) -> list[str]:

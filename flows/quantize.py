@@ -70,9 +70,8 @@ def play(run: RunRef) -> tuple[str, Trail, str | None]:
 
 def decided(run: RunRef) -> tuple[str, Trail]:
     """Plays 1 to 4. Returns the outcome's name, `locked` where nothing but people stands before the lock, and what was produced."""
-    calibration(run)
-    baseline_key = baseline(run)
-    trail = Trail(baseline=baseline_key, envelope=envelope(run))
+    checked, baseline_key = calibration(run), baseline(run)
+    trail = Trail(calibration=checked, baseline=baseline_key, envelope=envelope(run))
     outcome = "envelope_missed"
     for candidate in candidates(run, trail):
         artifact = ptq(run, candidate)

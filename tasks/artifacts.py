@@ -31,6 +31,8 @@ def stored(key: Digest, recipe: Recipe, make: Callable[[Path], Artifact], file_n
                 fix="restore the artifact store from a backup; this machine no longer makes the recorded bytes",
             )
         bench.artifacts.put_file(out)
+    # A database that restarted meanwhile forgot the lock: another run may have made it too. The first record stays.
+    found = found or bench.store.get_artifact(key)
     if found is None:
         bench.store.put_recipe(recipe.digest(), recipe)
         bench.store.put_artifact(key, made)

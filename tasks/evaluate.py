@@ -7,13 +7,14 @@ from prefect.artifacts import create_markdown_artifact
 
 from quantplay.calibration import waivers_of as calibration_waivers
 from quantplay.gate import decide
+from quantplay.gate.decide import check_attempt
 from quantplay.gate.erosion import Look, earlier_looks, gate_changes
 from quantplay.handoff.markdown import gate_markdown
 from quantplay.plays import keys
 from quantplay.plays.evaluate import evaluate_candidate
 from quantplay.plays.rot import require_sound
 from quantplay.plays.target import target_waivers
-from quantplay.records import Baseline, Decision, Digest, Evaluation, Waiver
+from quantplay.records import Artifact, Baseline, Decision, Digest, Evaluation, Waiver
 from tasks.artifacts import local_copy
 from tasks.options import PLAY
 from tasks.progress import reporter
@@ -28,6 +29,7 @@ def evaluate(run: RunRef, baseline_key: Digest, artifact_key: Digest) -> Digest:
     baseline, artifact = bench.store.get_baseline(baseline_key), bench.store.get_artifact(artifact_key)
     assert baseline is not None
     assert artifact is not None
+    check_attempt(plan.gate, look(run, artifact))  # before anything is measured that may not be looked at
     key = keys.evaluation_key(plan, run.inputs, baseline_key, artifact, bench.fingerprint)
 
     def make() -> Evaluation:
@@ -52,9 +54,7 @@ def decide_gate(run: RunRef, baseline_key: Digest, artifact_key: Digest, evaluat
     assert baseline is not None
     assert evaluation is not None
     assert artifact is not None
-    attempt = store.next_attempt(
-        run.plan, plan.gate_digest(), run.inputs.model.content, run.inputs.evaluation.content, evaluation_key
-    )
+    attempt = look(run, artifact)
     changes, waivers = gate_changes(plan, looks_before(run)), waivers_of(run, baseline)
     key = keys.decision_key(plan, evaluation_key, attempt, changes, waivers)
 
@@ -76,10 +76,18 @@ def decide_gate(run: RunRef, baseline_key: Digest, artifact_key: Digest, evaluat
     return key
 
 
+def look(run: RunRef, artifact: Artifact) -> int:
+    """Count the plan's look at the gate split by this artifact; its number, the same each time."""
+    weights, items = keys.looked_at(run.inputs)
+    return workbench().store.next_attempt(
+        plan=run.plan, gate=run.read().gate_digest(), model=weights, items=items, artifact=artifact.sha256
+    )
+
+
 def looks_before(run: RunRef) -> tuple[Look, ...]:
     """Looks of other plans at the same items with the same model, before this plan's first one."""
     store = workbench().store
-    looks = store.attempts_of(run.inputs.model.content, run.inputs.evaluation.content)
+    looks = store.attempts_of(*keys.looked_at(run.inputs))
     before = earlier_looks([(look.plan, look.at) for look in looks], run.plan)
     plans = {digest: store.get_plan(digest) for digest, _ in before}
     return tuple(Look(plan=plan, at=at) for digest, at in before if (plan := plans[digest]) is not None)

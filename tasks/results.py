@@ -11,6 +11,9 @@ from tasks.workbench import RunRef, workbench
 class Trail(Record):
     """Keys of what a run has produced so far; grows play by play."""
 
+    later = frozenset({"calibration"})
+
+    calibration: Digest | None = None
     baseline: Digest | None = None
     envelope: Digest | None = None
     artifact: Digest | None = None
@@ -45,7 +48,7 @@ def results_of(run: RunRef, trail: Trail, outcome: str | None) -> RunResults:
         decision=store.get_decision(trail.decision) if trail.decision else None,
         attempts=tuple(attempt_of(*keys) for keys in trail.attempts),
         questions=read_questions(run.paths().gate),
-        calibration=store.get_calibration_check(keys.calibration_key(plan, run.inputs)),
+        calibration=store.get_calibration_check(trail.calibration or keys.calibration_key(plan, run.inputs)),
     )
 
 

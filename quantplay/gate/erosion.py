@@ -17,6 +17,8 @@ NOT_GATED = "not gated"
 NO_LIMIT = "no limit"
 CEILINGS = ("max_artifact_mib", "memory_mib", "max_time_to_first_token_ms", "max_slowdown")
 FLOORS = ("min_tokens_per_second",)
+LOAD = ("context_tokens", "batch")
+"""Under a lighter load every limit on speed and memory is easier to keep."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,10 +76,10 @@ def change(field: str, before: str, now: str, look: Look) -> GateChange:
 def limits(plan: Plan) -> Iterator[Limit]:
     """Everything a candidate has to keep under `plan`: tolerances of the gate, promises of the envelope."""
     yield from gate_limits(plan.gate)
-    for name in (*CEILINGS, *FLOORS):
+    for name in (*CEILINGS, *FLOORS, *LOAD):
         value = getattr(plan.envelope, name)
         if value is not None:
-            yield Limit(field=f"envelope.{name}", strictness=value if name in FLOORS else -value, words=f"{value:g}")
+            yield Limit(field=f"envelope.{name}", strictness=-value if name in CEILINGS else value, words=f"{value:g}")
 
 
 def gate_limits(gate: Gate) -> Iterator[Limit]:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from quantplay.records import Verdict
 from quantplay.stats import Drop, holm_lower_bounds
 
+RULES = 2
+"""Version of the rule and its bounds: a decision is never looked up across two of them."""
 PRECEDENCE: tuple[Verdict, ...] = ("broken", "close", "inconclusive", "pass")
 """Of a whole gate: the first of these that some quantity has. It passes only where every quantity does."""
 

@@ -7,7 +7,7 @@ checked by digest before they are used, and nothing in it is run.
 from __future__ import annotations
 
 import json
-import tempfile
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from typing import Any
 
 from quantplay import process
 from quantplay.engines.converter import ensure_converter
+from quantplay.engines.scratch import claim_scratch
 from quantplay.engines.whole_file import require_space, unwritable
 from quantplay.errors import Fault, InputError, IntegrityError
 from quantplay.formats import types_of
@@ -222,12 +223,13 @@ def require_replayable(recipe: Recipe) -> None:
 def scratch_folder(parent: Path) -> Iterator[Path]:
     """A folder below `parent`, gone at the end."""
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(prefix="replay-", dir=parent)
+        folder = claim_scratch(parent)
     except OSError as error:
         raise unwritable(parent, error) from error
-    with folder as name:
-        yield Path(name)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def silent(_step: str) -> Report:

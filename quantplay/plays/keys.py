@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from quantplay.calibration import RULES
-from quantplay.digest import digest_of
+from quantplay import calibration
+from quantplay.digest import digest_of, digest_of_entries
+from quantplay.gate import rule
 from quantplay.harness.identity import harness_digest
 from quantplay.plan import Plan
 from quantplay.records import Artifact, Digest, Fingerprint, GateChange, Inputs, Recipe, Waiver
@@ -22,7 +23,7 @@ def calibration_key(plan: Plan, inputs: Inputs) -> Digest:
     return digest_of(
         {
             "play": "calibration",
-            "rules": RULES,
+            "rules": calibration.RULES,
             "calibration": inputs.calibration.content,
             "samples": plan.calibration.samples,
             "tokens": plan.calibration.tokens,
@@ -33,6 +34,15 @@ def calibration_key(plan: Plan, inputs: Inputs) -> Digest:
             "waived": waived,
         }
     )
+
+
+def looked_at(inputs: Inputs) -> tuple[Digest, Digest]:
+    """What a look at the gate split is a look at: the model's weights, and the items that decide. A changed README beside the
+    weights or another dev split doesn't make it a first look.
+    """
+    weights = [(file.path, file.sha256) for file in inputs.model.files if file.path.endswith(".safetensors")]
+    items = [(file.path, file.sha256) for file in inputs.evaluation.files if file.path != "dev.jsonl"]
+    return digest_of_entries(weights), digest_of_entries(items)
 
 
 def baseline_key(plan: Plan, inputs: Inputs, harness: Digest, fingerprint: Fingerprint) -> Digest:
@@ -93,6 +103,7 @@ def decision_key(
     return digest_of(
         {
             "play": "gate",
+            "rules": rule.RULES,
             "gate": plan.gate_digest(),
             "envelope": plan.envelope.body(),
             "evaluation": evaluation,

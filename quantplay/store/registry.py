@@ -327,25 +327,16 @@ class Store:
             return runs.find(connection, limit=limit)
 
     @patiently
-    def next_attempt(
-        self, plan_digest: str, gate_digest: str, model: str, evaluation_content: str, evaluation_key: str
-    ) -> int:
-        """Number of the plan's look at the gate split, from 1; the same evaluation keeps its number."""
+    def next_attempt(self, *, plan: str, gate: str, model: str, items: str, artifact: str) -> int:
+        """Number of the plan's look at the gate split, from 1; the same artifact keeps its number."""
         with self._begin() as connection:
-            return runs.next_attempt(
-                connection,
-                plan=plan_digest,
-                gate=gate_digest,
-                model=model,
-                evaluation_content=evaluation_content,
-                evaluation=evaluation_key,
-            )
+            return runs.next_attempt(connection, plan=plan, gate=gate, model=model, items=items, artifact=artifact)
 
     @patiently
-    def attempts_of(self, model: str, evaluation_content: str) -> tuple[Attempt, ...]:
-        """Every look at this gate split with this model, under whatever plan: a loosened gate shows here."""
+    def attempts_of(self, model: str, items: str) -> tuple[Attempt, ...]:
+        """Every look at these items with this model, under whatever plan: a loosened gate shows here."""
         with self._begin() as connection:
-            return runs.attempts_of(connection, model=model, evaluation_content=evaluation_content)
+            return runs.attempts_of(connection, model=model, items=items)
 
     # --- sign-offs -------------------------------------------------------------------------------------------------------
 

@@ -53,7 +53,7 @@ class Attempt:
     plan: str  # digest of the plan that looked
     gate: str  # digest of the gate applied
     attempt: int
-    evaluation: str  # key of the evaluation judged
+    artifact: str  # sha256 of the file that was looked at
     at: datetime
 
 
@@ -69,7 +69,16 @@ def start(
     again = {"state": "running", "outcome": None, "exit_code": None, "finished_at": None}
     if prefect_flow_run_id is not None:
         again["prefect_flow_run_id"] = prefect_flow_run_id
-    there = connection.scalar(row.on_conflict_do_update(index_elements=["id"], set_=again).returning(table.c.plan))
+    open_ = table.c.outcome.is_(None) | (table.c.outcome == "awaiting_signature")
+    there = connection.scalar(
+        row.on_conflict_do_update(index_elements=["id"], set_=again, where=open_).returning(table.c.plan)
+    )
+    if there is None:
+        raise InputError(
+            "this run has ended and can't go on",
+            value=f"run {identity}",
+            fix=f"`quantplay show {str(identity)[:8]}` says how",
+        )
     if there != plan:
         raise InputError("this run belongs to another plan", value=f"run {identity}, plan {plan[:12]}", allowed=there)
     return identity
@@ -119,35 +128,23 @@ def _plays(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, list[RunPl
     return found
 
 
-def next_attempt(
-    connection: Connection, *, plan: str, gate: str, model: str, evaluation_content: str, evaluation: str
-) -> int:
-    """Number of the plan's look at the gate split, from 1; the same evaluation keeps its number."""
+def next_attempt(connection: Connection, *, plan: str, gate: str, model: str, items: str, artifact: str) -> int:
+    """Number of the plan's look at the gate split, from 1; the same artifact keeps its number."""
     table = tables.attempts
-    connection.execute(
-        sa.select(sa.func.pg_advisory_xact_lock(lock_key(f"attempt {plan} {model} {evaluation_content}")))
-    )
-    same = (table.c.plan == plan) & (table.c.model == model) & (table.c.evaluation_content == evaluation_content)
-    known = connection.scalar(sa.select(table.c.attempt).where(same, table.c.evaluation == evaluation))
+    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock_key(f"attempt {plan} {model} {items}"))))
+    same = (table.c.plan == plan) & (table.c.model == model) & (table.c["items"] == items)
+    known = connection.scalar(sa.select(table.c.attempt).where(same, table.c.artifact == artifact))
     if known is not None:
         return known
     number = (connection.scalar(sa.select(sa.func.max(table.c.attempt)).where(same)) or 0) + 1
-    connection.execute(
-        sa.insert(table).values(
-            plan=plan,
-            gate=gate,
-            model=model,
-            evaluation_content=evaluation_content,
-            attempt=number,
-            evaluation=evaluation,
-        )
-    )
+    row = {"plan": plan, "gate": gate, "model": model, "items": items, "attempt": number, "artifact": artifact}
+    connection.execute(sa.insert(table).values(row))
     return number
 
 
-def attempts_of(connection: Connection, *, model: str, evaluation_content: str) -> tuple[Attempt, ...]:
+def attempts_of(connection: Connection, *, model: str, items: str) -> tuple[Attempt, ...]:
     """Every look at this gate split with this model, under whatever plan and gate, oldest first."""
     table = tables.attempts
-    query = sa.select(table.c.plan, table.c.gate, table.c.attempt, table.c.evaluation, table.c.at)
-    query = query.where(table.c.model == model, table.c.evaluation_content == evaluation_content)
+    query = sa.select(table.c.plan, table.c.gate, table.c.attempt, table.c.artifact, table.c.at)
+    query = query.where(table.c.model == model, table.c["items"] == items)
     return tuple(Attempt(**row._mapping) for row in connection.execute(query.order_by(table.c.at, table.c.plan)))

@@ -190,11 +190,11 @@ attempts = Table(
     Column("plan", sa.Text, primary_key=True),
     Column("gate", sa.Text, nullable=False),
     Column("model", sa.Text, primary_key=True),
-    Column("evaluation_content", sa.Text, primary_key=True),
+    Column("items", sa.Text, primary_key=True),  # digest of the gate split's items
     Column("attempt", sa.Integer, primary_key=True),
-    Column("evaluation", sa.Text, nullable=False),
+    Column("artifact", sa.Text, nullable=False),  # sha256 of the file that was looked at
     Column("at", TIMESTAMP(timezone=True), nullable=False, server_default=NOW),
-    sa.UniqueConstraint("plan", "model", "evaluation_content", "evaluation", name="attempts_once"),
+    sa.UniqueConstraint("plan", "model", "items", "artifact", name="attempts_once"),
 )
 
 events = Table(

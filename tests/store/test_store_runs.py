@@ -31,6 +31,11 @@ def test_the_life_of_a_run(store: Store) -> None:
         ("baseline", True, 0.5, 1),
         ("evaluate", False, 7.0, 2),
     ]
+    store.finish_run(run, outcome="awaiting_signature", exit_code=10)
+    assert store.start_run(plan=plan, profile="internal", run=run) == run
+    resumed = store.get_run(str(run))
+    assert resumed is not None
+    assert (resumed.state, resumed.outcome, resumed.prefect_flow_run_id) == ("running", None, "flow-1")
     store.finish_run(run, outcome="locked", exit_code=0, package=samples.digest("package"))
     finished = store.get_run(run.hex)
     assert finished is not None
@@ -38,10 +43,8 @@ def test_the_life_of_a_run(store: Store) -> None:
     assert finished.package == samples.digest("package")
     assert finished.finished_at is not None
     assert finished.finished_at >= finished.started_at
-    assert store.start_run(plan=plan, profile="internal", run=run) == run
-    resumed = store.get_run(str(run))
-    assert resumed is not None
-    assert (resumed.state, resumed.outcome, resumed.prefect_flow_run_id) == ("running", None, "flow-1")
+    with pytest.raises(InputError, match="has ended"):
+        store.start_run(plan=plan, profile="internal", run=run)
 
 
 def test_runs_are_found_newest_first(store: Store) -> None:
@@ -70,14 +73,14 @@ def test_a_run_needs_its_plan_first(store: Store) -> None:
 
 def test_looks_at_the_gate_are_counted(store: Store) -> None:
     gate, model, content = "gate", "model", "evaluation set"
-    assert store.next_attempt("plan", gate, model, content, "e1") == 1
-    assert store.next_attempt("plan", gate, model, content, "e2") == 2
-    assert store.next_attempt("plan", gate, model, content, "e1") == 1
-    assert store.next_attempt("plan", gate, "other model", content, "e1") == 1
-    assert store.next_attempt("new plan", "looser gate", model, content, "e1") == 1
-    assert store.next_attempt("third plan", gate, model, content, "e3") == 1
+    assert store.next_attempt(plan="plan", gate=gate, model=model, items=content, artifact="e1") == 1
+    assert store.next_attempt(plan="plan", gate=gate, model=model, items=content, artifact="e2") == 2
+    assert store.next_attempt(plan="plan", gate=gate, model=model, items=content, artifact="e1") == 1
+    assert store.next_attempt(plan="plan", gate=gate, model="other model", items=content, artifact="e1") == 1
+    assert store.next_attempt(plan="new plan", gate="looser gate", model=model, items=content, artifact="e1") == 1
+    assert store.next_attempt(plan="third plan", gate=gate, model=model, items=content, artifact="e3") == 1
     looks = store.attempts_of(model, content)
-    assert [(look.gate, look.attempt, look.evaluation) for look in looks] == [
+    assert [(look.gate, look.attempt, look.artifact) for look in looks] == [
         ("gate", 1, "e1"),
         ("gate", 2, "e2"),
         ("looser gate", 1, "e1"),
@@ -87,7 +90,12 @@ def test_looks_at_the_gate_are_counted(store: Store) -> None:
 
 def test_simultaneous_looks_get_different_numbers(store: Store) -> None:
     with ThreadPoolExecutor(8) as pool:
-        numbers = list(pool.map(lambda number: store.next_attempt("p", "g", "m", "c", f"e{number % 10}"), range(30)))
+        numbers = list(
+            pool.map(
+                lambda number: store.next_attempt(plan="p", gate="g", model="m", items="c", artifact=f"e{number % 10}"),
+                range(30),
+            )
+        )
     assert sorted(set(numbers)) == list(range(1, 11))
     assert all(numbers[index] == numbers[index % 10] for index in range(30))
 
