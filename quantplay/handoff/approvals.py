@@ -40,13 +40,16 @@ class Approvals:
 def check_approvals(folder: Path, signed: Signed, owners: Owners | None = None) -> Approvals:
     """Check signatures/ of the package in `folder`. `owners`: the reader's own file, which alone proves who signed.
 
+    With `owners` all three approvals have to be there and to hold against it, whatever profile the package says it is of.
+
     Raises MissingDependency where signatures have to be checked and ssh-keygen is not there.
     """
     listed, faults = read_list(folder)
     found = Approvals(problems=faults)
+    if faults:  # a file that is missing, a link or a pipe is named, and nothing of it is read
+        return found
     if listed is None:
-        if not faults:
-            unsigned(found, signed, owners)
+        unsigned(found, signed, owners)
         return found
     try:
         own = read_owners_text((folder / SIGNATURES / OWNERS).read_bytes(), f"{SIGNATURES}/{OWNERS}")
@@ -55,11 +58,12 @@ def check_approvals(folder: Path, signed: Signed, owners: Owners | None = None) 
         return found
     if (folder / SIGNATURES / ALLOWED).read_bytes() != own.allowed_signers().encode():
         found.problems.append(Fault(where=f"{SIGNATURES}/{ALLOWED}", what=f"does not say what {OWNERS} says"))
-    stages = weigh(listed, signed, own, found)
+    due = signed.profile == "production" or owners is not None
+    stages = weigh(listed, signed, own, found, due=due)
     consistent = not found.problems
     if owners is not None and consistent:
         found.not_proven.clear()
-        stages = weigh(listed, signed, owners, found)
+        stages = weigh(listed, signed, owners, found, due=due)
     found.complete = not found.problems and all(one.state == "approved" for one in stages)
     describe(found, stages, signed, owners, consistent=consistent)
     return found
@@ -71,14 +75,15 @@ def unsigned(found: Approvals, signed: Signed, owners: Owners | None) -> None:
             where=f"{SIGNATURES}/", what="the package is not signed: the product owner's approval of it is missing",
             fix=f"look at report.html, then `{sign_command(signed.run, 'product_owner')}`",
         ))  # fmt: skip
-    elif owners is not None:
-        found.not_proven.append(
-            f"Who approved it: profile {signed.profile} asks for no signature, and there is none to check against {owners.path}."
-        )
+    elif owners is not None:  # a package can be made to say it is of a profile that needs none
+        found.problems.append(Fault(
+            where=f"{SIGNATURES}/", what="--owners asks for proof of who approved the package; this package carries none",
+            value=f"profile {signed.profile}", fix="without --owners, a package of this profile needs no signature",
+        ))  # fmt: skip
 
 
-def weigh(listed: SignOffList, signed: Signed, owners: Owners, found: Approvals) -> list[Standing]:
-    """Check every sign-off against `owners`; what is wrong goes into `found`."""
+def weigh(listed: SignOffList, signed: Signed, owners: Owners, found: Approvals, *, due: bool) -> list[Standing]:
+    """Check every sign-off against `owners`; what is wrong goes into `found`. `due`: all three approvals have to be there."""
     mine = tuple(one for one in listed.signoffs if one.run == listed.run)
     counting = {one.nonce for stage in STAGES for one in in_force(stage, mine).values()}
     places = {one.nonce: f"{SIGNATURES}/{stem(number, one)}.sig" for number, one in enumerate(listed.signoffs, start=1)}
@@ -100,7 +105,7 @@ def weigh(listed: SignOffList, signed: Signed, owners: Owners, found: Approvals)
     for stage in stages:
         if stage.missing:
             found.problems += [Fault(where=places[one.signoff.nonce], what=one.why) for one in stage.void]
-        if signed.profile == "production":
+        if due:
             found.problems += lacking(stage, signed, owners)
     return stages
 

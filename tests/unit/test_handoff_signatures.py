@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -126,12 +127,39 @@ def test_an_unsigned_production_package_says_what_is_missing(package: PackageRef
     assert verify(Path(package.path), signatures_due=False).ok
 
 
-def test_an_internal_package_needs_none(tmp_path: Path, team: Team) -> None:
+def test_an_internal_package_needs_none_and_proves_nobodys_approval(tmp_path: Path, team: Team) -> None:
+    """A production package could be written again as an internal one: who asks for proof gets none."""
     contents = made_package(tmp_path / "run")
     ref = write_package(contents, tmp_path / "package")
+    assert verify(Path(ref.path)).ok
     report = verify(Path(ref.path), owners=str(team.owners))
-    assert report.ok
-    assert "asks for no signature" in report.not_proven[-1]
+    assert "--owners asks for proof of who approved the package; this package carries none" in places(report)
+    what = about(contents, ref.manifest)
+    approvals = (signed(team, "ml_engineer", **what), signed(team, "product_owner", stage="lock", **what))
+    write_signatures(ref, RUN, approvals, read_owners(team.owners))
+    assert verify(Path(ref.path)).ok
+    report = verify(Path(ref.path), owners=str(team.owners))
+    assert "the approval of this decision by product_owner is missing" in places(report)
+
+
+@pytest.mark.parametrize("name", ["owners.yaml", "allowed_signers", "1-gate-ml_engineer.txt", "signoffs.json"])
+@pytest.mark.parametrize("put", ["pipe", "link", "folder", "nothing"])
+def test_what_is_no_plain_file_is_named_and_not_read(
+    locked: PackageRef, team: Team, tmp_path: Path, name: str, put: str
+) -> None:
+    path, secret = Path(locked.path, "signatures", name), tmp_path / "secret"
+    secret.write_text("a text of the reader's own")
+    path.unlink()
+    if put == "pipe":
+        os.mkfifo(path)
+    elif put == "link":
+        path.symlink_to(secret)
+    elif put == "folder":
+        path.mkdir()
+    for owners in (None, str(team.owners)):
+        report = verify(Path(locked.path), owners=owners)
+        assert f"signatures/{name}: " in places(report)
+        assert "own" not in places(report).replace("owners", "")
 
 
 @pytest.mark.parametrize(
