@@ -60,8 +60,8 @@ def stands(run: RunRef, decision: Decision, stage: Stage, package: PackageRef | 
     good, void = verified(recorded, owners_of_settings()) if recorded else ((), ())
     manifest = package.manifest if stage == "lock" and package is not None else None
     return standing(
-        stage, good, gate=decision.gate, decision=decision.digest(), manifest=manifest,
-        void=[one for one in void if one.signoff.stage == stage],
+        stage, good, gate=decision.gate, decision=decision.digest(), gate_changes=changes_of(decision),
+        manifest=manifest, void=void,
     )  # fmt: skip
 
 
@@ -80,8 +80,9 @@ def is_signed(package: PackageRef, decision: Decision, profile: str) -> bool:
     ):
         return False
     signed = Signed(
-        run=package.run, profile=profile, decision=decision.digest(), gate=decision.gate, manifest=package.manifest
-    )
+        run=package.run, profile=profile, decision=decision.digest(), gate=decision.gate,
+        gate_changes=changes_of(decision), manifest=package.manifest,
+    )  # fmt: skip
     if not check_approvals(folder, signed).complete:
         return False
     listed, _ = read_list(folder)

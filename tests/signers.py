@@ -64,11 +64,11 @@ def made_team(folder: Path) -> Team:
 def made_statement(
     role: Role, person: str, *, stage: Stage = "gate", verdict: SignVerdict = "approve", run: str = RUN,
     gate: Digest = GATE, decision: Digest = DECISION, manifest: Digest | None = MANIFEST, comment: str = "",
-    now: datetime | None = None,
+    gate_changes: int = 0, now: datetime | None = None,
 ) -> Statement:  # fmt: skip
     return new_statement(
         run=run, stage=stage, role=role, verdict=verdict, person=person, gate=gate, decision=decision,
-        manifest=manifest if stage == "lock" else None, gate_changes=0, comment=comment, now=now,
+        manifest=manifest if stage == "lock" else None, gate_changes=gate_changes, comment=comment, now=now,
     )  # fmt: skip
 
 

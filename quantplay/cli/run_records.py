@@ -116,8 +116,8 @@ def stage_of(awaiting: Awaiting | None, signoffs: tuple[SignOff, ...]) -> Standi
     with contextlib.suppress(QuantplayError):
         good, void = verified(signoffs, read_owners(settings().owners)) if signoffs else ((), ())
     return standing(
-        awaiting.stage, good, gate=awaiting.gate, decision=awaiting.decision, manifest=awaiting.manifest,
-        void=[one for one in void if one.signoff.stage == awaiting.stage],
+        awaiting.stage, good, gate=awaiting.gate, decision=awaiting.decision, gate_changes=awaiting.gate_changes,
+        manifest=awaiting.manifest, void=void,
     )  # fmt: skip
 
 

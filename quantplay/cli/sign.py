@@ -118,7 +118,10 @@ def settled(store: Store, waits: Awaiting) -> bool:
 
     recorded = store.signoffs_of(waits.run)
     good = verified(recorded, owners_of_settings())[0] if recorded else ()
-    found = standing(waits.stage, good, gate=waits.gate, decision=waits.decision, manifest=waits.manifest)
+    found = standing(
+        waits.stage, good, gate=waits.gate, decision=waits.decision, gate_changes=waits.gate_changes,
+        manifest=waits.manifest,
+    )  # fmt: skip
     return found.state != "awaiting"
 
 

@@ -11,7 +11,7 @@ from quantplay.handoff.layout import SIGNATURES
 from quantplay.handoff.signatures import ALLOWED, LIST, OWNERS, SignOffList, read_list, stem
 from quantplay.records import Digest, SignOff
 from quantplay.signoff import Owners, Standing, read_owners_text, sign_command, standing, verified
-from quantplay.signoff.standing import in_force, unlike_its_text
+from quantplay.signoff.standing import changes_said, unlike_its_text
 from quantplay.signoff.text import STAGES
 
 
@@ -23,6 +23,7 @@ class Signed:
     profile: str
     decision: Digest
     gate: Digest
+    gate_changes: int  # that the decision lists
     manifest: Digest
 
 
@@ -84,13 +85,19 @@ def unsigned(found: Approvals, signed: Signed, owners: Owners | None) -> None:
 
 def weigh(listed: SignOffList, signed: Signed, owners: Owners, found: Approvals, *, due: bool) -> list[Standing]:
     """Check every sign-off against `owners`; what is wrong goes into `found`. `due`: all three approvals have to be there."""
-    mine = tuple(one for one in listed.signoffs if one.run == listed.run)
-    counting = {one.nonce for stage in STAGES for one in in_force(stage, mine).values()}
     places = {one.nonce: f"{SIGNATURES}/{stem(number, one)}.sig" for number, one in enumerate(listed.signoffs, start=1)}
     good, void = verified(listed.signoffs, owners)
+    stages = [
+        standing(
+            stage, [one for one in good if one.run == listed.run], gate=signed.gate, decision=signed.decision,
+            gate_changes=signed.gate_changes, manifest=signed.manifest,
+        )
+        for stage in STAGES
+    ]  # fmt: skip
+    missing = {(stage.stage, role) for stage in stages for role in stage.missing}
     for one in void:
-        place, nonce = places[one.signoff.nonce], one.signoff.nonce
-        if nonce in counting or forged(one.signoff, owners):
+        place, role = places[one.signoff.nonce], (one.signoff.stage, one.signoff.role)
+        if (one.signoff.run == listed.run and role in missing) or forged(one.signoff, owners):
             found.problems.append(Fault(where=place, what=one.why, fix="ask who is said to have signed it"))
         else:  # history that nothing rests on, by somebody who has left or with a key that was replaced
             found.not_proven.append(
@@ -98,10 +105,6 @@ def weigh(listed: SignOffList, signed: Signed, owners: Owners, found: Approvals,
             )
     for one in listed.signoffs:
         found.problems += same_decision(one, signed, places[one.nonce])
-    right = [one for one in good if one.run == listed.run]
-    stages = [
-        standing(stage, right, gate=signed.gate, decision=signed.decision, manifest=signed.manifest) for stage in STAGES
-    ]
     for stage in stages:
         if stage.missing:
             found.problems += [Fault(where=places[one.signoff.nonce], what=one.why) for one in stage.void]
@@ -117,9 +120,16 @@ def forged(signoff: SignOff, owners: Owners) -> bool:
 
 
 def same_decision(signoff: SignOff, signed: Signed, place: str) -> list[Fault]:
-    if signoff.decision == signed.decision:
-        return []
-    return [Fault(where=place, what="is about another decision", value=signoff.decision, allowed=signed.decision)]
+    """The records of all runs are about the decision of this package, and name as many gate changes as it does."""
+    if signoff.decision != signed.decision:
+        return [Fault(where=place, what="is about another decision", value=signoff.decision, allowed=signed.decision)]
+    said = changes_said(signoff)
+    if said is not None and said != signed.gate_changes:
+        return [Fault(
+            where=place, what="names another number of gate changes than the decision", value=str(said),
+            allowed=str(signed.gate_changes),
+        )]  # fmt: skip
+    return []
 
 
 def lacking(stage: Standing, signed: Signed, owners: Owners) -> list[Fault]:

@@ -21,6 +21,7 @@ from quantplay.handoff.signatures import read_list
 from quantplay.handoff.tarball import unpack_tar
 from quantplay.records import Digest
 from quantplay.signoff import Owners, read_owners
+from quantplay.signoff.text import changes_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +150,7 @@ def approvals_of(
         return Approvals(problems=faults, not_proven=["Who approved it: the records that were signed can't be read."])
     signed = Signed(
         run=package.manifest.run, profile=package.plan.profile, decision=package.decision.digest(),
-        gate=package.plan.gate_digest(), manifest=manifest,
+        gate=package.plan.gate_digest(), gate_changes=changes_of(package.decision), manifest=manifest,
     )  # fmt: skip
     return check_approvals(folder, signed, owners)
 

@@ -52,14 +52,18 @@ def in_force(stage: Stage, signoffs: Iterable[SignOff]) -> dict[Role, SignOff]:
 
 
 def standing(
-    stage: Stage, signoffs: Iterable[SignOff], *, gate: Digest, decision: Digest, manifest: Digest | None = None,
-    void: Iterable[Void] = (),
+    stage: Stage, signoffs: Iterable[SignOff], *, gate: Digest, decision: Digest, gate_changes: int,
+    manifest: Digest | None = None, void: Iterable[Void] = (),
 ) -> Standing:  # fmt: skip
-    """How `stage` stands by these sign-offs of one run, oldest first; `void`: those that did not verify."""
+    """How `stage` stands by these sign-offs of one run, oldest first; `void`: those that did not verify.
+
+    The one rule of which counts: void ones are dropped first, then the latest of each role is taken.
+    """
     wanted = {"gate": gate, "decision": decision, "manifest": manifest if stage == "lock" else None}
-    others, right = list(void), []
+    others, right = [one for one in void if one.signoff.stage == stage], []
     for one in signoffs:
         wrong = [name for name, value in wanted.items() if getattr(one, name) != value]
+        wrong += [] if changes_said(one) == gate_changes else ["number of gate changes"]
         if one.stage == stage and wrong:
             others.append(Void(signoff=one, why=f"names another {' and '.join(wrong)}"))
         else:
@@ -102,6 +106,14 @@ def flaw(signoff: SignOff, owners: Owners) -> str | None:
     if ssh.verify(signoff.text.encode(), signoff.signature, person.name, person.keys) != signoff.key:
         return f"the signature does not verify with a key of {signoff.person} in {owners.path}"
     return None
+
+
+def changes_said(signoff: SignOff) -> int | None:
+    """How many gate changes the signed text names; None where it can't be read."""
+    try:
+        return parse(signoff.text.encode()).gate_changes
+    except InputError:
+        return None
 
 
 def unlike_its_text(signoff: SignOff) -> str | None:

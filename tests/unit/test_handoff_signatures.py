@@ -188,6 +188,31 @@ def test_a_rejection_in_force_and_signatures_over_something_else(
     assert "about another decision" in places(verify(Path(package.path)))
 
 
+def test_a_text_that_hides_loosened_tolerances_is_no_approval(
+    package: PackageRef, team: Team, contents: PackageContents, approvals: tuple[SignOff, ...]
+) -> None:
+    owners, what = read_owners(team.owners), about(contents, package.manifest)
+    other = signed(team, "product_owner", gate_changes=4, **what)
+    write_signatures(package, RUN, (approvals[0], other, approvals[2]), owners)
+    found = places(verify(Path(package.path)))
+    assert "2-gate-product_owner.sig: names another number of gate changes than the decision" in found
+    assert "the approval of this decision by product_owner is missing" in found
+
+
+def test_the_latest_that_holds_counts_as_in_the_run(
+    package: PackageRef, team: Team, contents: PackageContents, approvals: tuple[SignOff, ...], tmp_path: Path
+) -> None:
+    """Who signed last with a key that is not known any more takes nothing away; it is told as history."""
+    ada = made_signer(tmp_path, "ada@example.com")
+    before = replace(team, ada=ada, owners=tmp_path / "before.yaml")
+    before.owners.write_text(owners_text((ada, "ml_engineer"), (team.grace, "product_owner")))
+    old = signed(before, "ml_engineer", verdict="reject", **about(contents, package.manifest))
+    write_signatures(package, RUN, (*approvals[:2], old, approvals[2]), read_owners(team.owners))
+    report = verify(Path(package.path))
+    assert report.ok, places(report)
+    assert "That ada@example.com once wrote `reject` (signatures/3-gate-ml_engineer.sig)" in " ".join(report.not_proven)
+
+
 def test_an_earlier_rejection_under_another_run_stays_visible_and_does_not_count(
     package: PackageRef, team: Team, contents: PackageContents, approvals: tuple[SignOff, ...]
 ) -> None:

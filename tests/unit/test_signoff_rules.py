@@ -136,7 +136,7 @@ def test_runs_that_take_no_signature(profile: str, awaits: bool, expected: str) 
 
 
 def stands(*signoffs: SignOff, **more: Any) -> Any:
-    return standing("gate", signoffs, gate=GATE, decision=DECISION, **more)
+    return standing("gate", signoffs, **({"gate": GATE, "decision": DECISION, "gate_changes": 0} | more))
 
 
 def test_approved_needs_both_roles_and_the_latest_verdict_counts(team: Team) -> None:
@@ -158,8 +158,28 @@ def test_what_is_about_something_else_does_not_count(team: Team) -> None:
     assert [void.why for void in found.void] == ["names another decision"]
     lock = signed(team, "product_owner", stage="lock")
     assert stands(ml, lock).missing == ("product_owner",)
-    assert standing("lock", [lock], gate=GATE, decision=DECISION, manifest=MANIFEST).state == "approved"
-    assert standing("lock", [lock], gate=GATE, decision=DECISION, manifest=OTHER).missing == ("product_owner",)
+    assert standing("lock", [lock], gate=GATE, decision=DECISION, gate_changes=0, manifest=MANIFEST).state == "approved"
+    assert standing("lock", [lock], gate=GATE, decision=DECISION, gate_changes=0, manifest=OTHER).missing == (
+        "product_owner",
+    )
+
+
+def test_a_text_that_hides_gate_changes_does_not_count(team: Team) -> None:
+    ml, product = signed(team, "ml_engineer", gate_changes=4), signed(team, "product_owner")
+    found = stands(ml, product, gate_changes=4)
+    assert (found.missing, found.void[0].why) == (("product_owner",), "names another number of gate changes")
+    assert stands(ml, product).missing == ("ml_engineer",)
+    unreadable = ml.model_copy(update={"text": "gate changes: 0"})
+    assert stands(unreadable).missing == ("ml_engineer", "product_owner")
+
+
+def test_a_void_signature_takes_nothing_away_from_the_one_before(team: Team, owners: Owners) -> None:
+    """Void ones are dropped first, then the latest of each role counts; in the run and in a package."""
+    ml, product = signed(team, "ml_engineer"), signed(team, "product_owner")
+    later = signed(team, "product_owner", verdict="reject").model_copy(update={"key": "SHA256:x"})
+    good, void = verified([ml, product, later], owners)
+    found = stands(*good, void=void)
+    assert (found.state, found.counted, [one.signoff for one in found.void]) == ("approved", (ml, product), [later])
 
 
 def test_one_person_in_both_roles_counts_once(team: Team) -> None:
