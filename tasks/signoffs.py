@@ -70,7 +70,11 @@ def owners_of_settings() -> Owners:
 
 
 def is_signed(package: PackageRef, decision: Decision, profile: str) -> bool:
-    """Whether the package was locked before, by this run or another one: its signatures are all there, hold, and are on record."""
+    """Whether the package was locked before, by this run or another one, and still is.
+
+    Its signatures are all there and on record, and hold against its own owners file and against the one of today: where a key
+    was removed since, signatures are asked for again. Raises InputError where there is no owners file.
+    """
     folder = Path(package.path)
     manifest = folder / layout.MANIFEST
     if (
@@ -83,7 +87,7 @@ def is_signed(package: PackageRef, decision: Decision, profile: str) -> bool:
         run=package.run, profile=profile, decision=decision.digest(), gate=decision.gate,
         gate_changes=changes_of(decision), manifest=package.manifest,
     )  # fmt: skip
-    if not check_approvals(folder, signed).complete:
+    if not check_approvals(folder, signed, owners_of_settings()).complete:
         return False
     listed, _ = read_list(folder)
     on_record = workbench().store.signoffs_of_decision(decision.digest())

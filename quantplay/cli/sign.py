@@ -54,7 +54,9 @@ def command(
     page = None
     if goes_on and records.awaiting is not None:
         plan = Path(waits.plan_path)
-        if plan.is_file():
+        if plan.is_file() and plan_digest(plan) != row.plan:
+            say(f"{plan} was edited since. With the plan as it was, `quantplay run {plan}` goes on with this run.")
+        elif plan.is_file():
             records, page = run_and_read(plan, waits.run)
         else:
             say(f"The plan is not on this machine. Where it is, `quantplay run {plan}` goes on with this run.")
@@ -218,7 +220,7 @@ def read_file(path: Path) -> bytes:
 
 def record(store: Store, row: Run, waits: Awaiting, owners: Owners, said: bytes, armored: str) -> None:
     """Check the signature by every rule and record it; refused with all reasons at once."""
-    from quantplay.signoff import check_signoff, parse, record_of, ssh
+    from quantplay.signoff import check_signoff, parse, record_of, ssh, verified
 
     statement, now = parse(said), datetime.now(UTC)
     person = owners.person(statement.person)
@@ -230,7 +232,7 @@ def record(store: Store, row: Run, waits: Awaiting, owners: Owners, said: bytes,
             return [
                 Fault(where=f"run {waits.run[:8]}", what="was ended by somebody else meanwhile", fix="quantplay show")
             ]
-        case = case_of(still, recorded, used, newer, plan_gate)
+        case = case_of(still, verified(recorded, owners)[0], used, newer, plan_gate)
         return check_signoff(statement, case, owners, signed_with=signed_with, now=now)
 
     before = store.signoffs_of(row.id)
@@ -256,6 +258,12 @@ def case_of(
         gate_changes=waits.gate_changes, plan_path=waits.plan_path, plan_gate=plan_gate, newer=newer,
         recorded=tuple(recorded), nonce_used_at=used,
     )  # fmt: skip
+
+
+def plan_digest(plan: Path) -> str:
+    from quantplay.plan_file import read_plan
+
+    return read_plan(plan).digest()
 
 
 def gate_of_plan(plan: Path) -> str | None:

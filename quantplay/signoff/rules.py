@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from quantplay.errors import Fault
 from quantplay.records import Digest, SignOff
 from quantplay.signoff.owners import Owners, Person
-from quantplay.signoff.standing import REQUIRED, in_force
+from quantplay.signoff.standing import REQUIRED, in_force, standing
 from quantplay.signoff.text import TIME, VALID, Stage, Statement, moment
 
 CLOCKS_APART = timedelta(minutes=5)
@@ -27,7 +27,7 @@ class Case:
     plan_path: str
     plan_gate: Digest | None  # of the plan file as it is now; None where it is not on this machine
     newer: tuple[tuple[str, Digest], ...] = ()  # later runs of the same plan and model that froze another gate
-    recorded: tuple[SignOff, ...] = ()  # of this run
+    recorded: tuple[SignOff, ...] = ()  # of this run, those that hold, oldest first
     nonce_used_at: str | None = None  # when a text with this nonce was recorded
 
 
@@ -40,7 +40,8 @@ def check_signoff(
         *person_faults(statement, person, owners, signed_with),
         *text_faults(statement, case),
         *time_faults(statement, case, now),
-        *gate_faults(case),
+        *decided_faults(case),
+        *(gate_faults(case) if statement.verdict == "approve" else ()),  # who says no is always heard
     )
 
 
@@ -131,6 +132,22 @@ def time_faults(statement: Statement, case: Case, now: datetime) -> list[Fault]:
         if other.person == statement.person and other.role != statement.role
     ]  # fmt: skip
     return found
+
+
+def decided_faults(case: Case) -> list[Fault]:
+    """A stage is decided once: somebody else may have done so between the question and the signature."""
+    found = standing(
+        case.stage, case.recorded, gate=case.gate, decision=case.decision, gate_changes=case.gate_changes,
+        manifest=case.manifest,
+    )  # fmt: skip
+    if found.state == "awaiting":
+        return []
+    last = (found.refusals or found.counted)[-1]
+    return [Fault(
+        where=f"run {case.run[:8]}", what=f"stage {case.stage} was {found.state} meanwhile",
+        value=f"{last.verdict} by {last.person} as {last.role}, {last.recorded_at}",
+        fix=f"`quantplay show {case.run[:8]}` says how it stands; another verdict needs a new run",
+    )]  # fmt: skip
 
 
 def gate_faults(case: Case) -> list[Fault]:

@@ -114,14 +114,21 @@ def awaiting_of_plan(connection: Connection, plan: Digest) -> tuple[Awaiting, ..
 
 
 def newer_gates(connection: Connection, run: UUID) -> tuple[tuple[str, Digest], ...]:
-    """(run, gate) of every run that was opened after `run`, of a plan of the same name and model with another gate."""
+    """(run, gate) of every run that was taken up after `run`, of a plan of the same name and model with another gate.
+
+    A run is taken up when it is opened and when it is resumed: who goes back to the older plan and runs it again can sign it.
+    """
     query = sa.text("""
-        with opened as (
-            select e.seq, e.subject as run, e.body->>'gate' as gate, e.body#>>'{inputs,model}' as model, p.body->>'name' as name
-            from quantplay.events e join quantplay.plans p on p.key = e.body->>'plan' where e.kind = :kind
+        with taken_up as (
+            select subject, max(seq) as seq from quantplay.events where kind in (:opened, :resumed) group by subject
+        ), opened as (
+            select t.seq, e.subject as run, e.body->>'gate' as gate, e.body#>>'{inputs,model}' as model, p.body->>'name' as name
+            from quantplay.events e join quantplay.plans p on p.key = e.body->>'plan' join taken_up t on t.subject = e.subject
+            where e.kind = :opened
         )
         select later.run, later.gate from opened mine join opened later
         on later.seq > mine.seq and later.name = mine.name and later.model = mine.model and later.gate <> mine.gate
         where mine.run = :run order by later.seq
     """)
-    return tuple((row.run, row.gate) for row in connection.execute(query, {"kind": OPENED, "run": str(run)}))
+    given = {"opened": OPENED, "resumed": RESUMED, "run": str(run)}
+    return tuple((row.run, row.gate) for row in connection.execute(query, given))

@@ -174,3 +174,13 @@ def test_a_gate_changed_by_a_newer_run(store: Store) -> None:
     changed = opened(store, gate="looser")
     assert store.newer_gates(run) == ((str(changed), samples.digest("looser")),)
     assert [gate for _, gate in store.newer_gates(before)] == [samples.digest("gate"), samples.digest("gate")]
+
+
+def test_going_back_to_the_older_gate_makes_its_run_the_newer_one(store: Store) -> None:
+    """Else nobody could ever approve the run that waits, once another gate was tried."""
+    run = opened(store)
+    tried = opened(store, gate="looser")
+    assert store.newer_gates(run) == ((str(tried), samples.digest("looser")),)
+    store.append_event("quantplay", "run.resumed", str(run), {"plan_path": "/plans/p.yaml"})
+    assert store.newer_gates(run) == ()
+    assert store.newer_gates(tried) == ((str(run), samples.digest("gate")),)

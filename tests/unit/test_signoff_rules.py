@@ -118,6 +118,29 @@ def test_one_person_does_not_sign_in_both_roles(team: Team) -> None:
     assert checked(made_statement("ml_engineer", "ada@example.com"), case, both) == ()  # again in the same role
 
 
+@pytest.mark.parametrize("verdict", ["approve", "reject"])
+def test_nobody_overrides_a_stage_that_was_decided_meanwhile(team: Team, owners: Owners, verdict: Any) -> None:
+    """Between the passphrase prompt and the record somebody else said no, or the last yes was recorded."""
+    ml, product = signed(team, "ml_engineer"), signed(team, "product_owner")
+    no = signed(team, "product_owner", verdict="rework")
+    statement = made_statement("ml_engineer", "ada@example.com", verdict=verdict)
+    for recorded, expected in (
+        ((no,), "was rejected meanwhile; found rework by Grace Hopper"), ((ml, no), "was rejected meanwhile"),
+        ((ml, product), "was approved meanwhile"), ((ml,), None), ((), None),
+    ):  # fmt: skip
+        found = words(checked(statement, replace(CASE, recorded=recorded), owners))
+        assert found == "" if expected is None else expected in found, found
+
+
+def test_who_says_no_is_heard_whatever_became_of_the_gate(owners: Owners) -> None:
+    case = replace(CASE, plan_gate=OTHER, newer=(("4" * 36, OTHER),))
+    verdicts: Any = ("approve", "reject", "rework")
+    found = {
+        one: checked(made_statement("ml_engineer", "ada@example.com", verdict=one), case, owners) for one in verdicts
+    }
+    assert {one: len(faults) for one, faults in found.items()} == {"approve": 2, "reject": 0, "rework": 0}
+
+
 @pytest.mark.parametrize(
     ("profile", "awaits", "expected"),
     [
