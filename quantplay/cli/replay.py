@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rich.console import RenderableType
+    from rich.text import Text
 
     from quantplay.handoff.replay import ReplayReport
 
@@ -35,6 +36,15 @@ def command(package: Path, sources: Path | None = None, out: Path | None = None,
     return 0 if report.identical else IntegrityError.exit_code
 
 
+def harmless(text: str) -> Text:
+    """What a package says, without markup and without characters that move a terminal's cursor."""
+    from rich.text import Text
+
+    from quantplay.evalset.jsonl import printable
+
+    return Text(printable(text))
+
+
 def replay_parts(report: ReplayReport) -> Iterator[RenderableType]:
     """Steps, what is not as it was, what differs, the verdict last."""
     from rich.text import Text
@@ -42,7 +52,7 @@ def replay_parts(report: ReplayReport) -> Iterator[RenderableType]:
     from quantplay.cli.render import mib, table_of
 
     yield Text.assemble(
-        ("Package ", "bold"), f"{report.path}: run {report.run}, {report.type}, {mib(report.size_bytes)}"
+        ("Package ", "bold"), f"{report.path}: ", harmless(f"run {report.run}, {report.type}, {mib(report.size_bytes)}")
     )
     rows = [
         [one.name, f"{one.seconds:.1f} s", mib(one.peak_resident_bytes), {True: "yes", False: "no", None: ""}[one.same]]
@@ -51,7 +61,7 @@ def replay_parts(report: ReplayReport) -> Iterator[RenderableType]:
     columns = [("step", "text"), ("time", "right"), ("peak memory", "right"), ("as recorded", "left")]
     yield table_of("Made again, each in a process of its own", columns, rows)
     if report.stack:
-        rows = [[one.name, one.recorded, one.here] for one in report.stack]
+        rows = [[harmless(one.name), harmless(one.recorded), harmless(one.here)] for one in report.stack]
         yield table_of(
             "Not as it was when the artifact was made", [("", "text"), ("then", "text"), ("here", "text")], rows
         )
@@ -83,14 +93,15 @@ def difference_parts(report: ReplayReport) -> Iterator[RenderableType]:
             "all tensors have their types"
         ]
         yield Text(
-            "The recorded file is not in the package, so how far the two are apart can't be told; " + "; ".join(types)
+            "The recorded file is not in the package, so how far the two are apart can't be told; "
+            + "; ".join(harmless(one).plain for one in types)
         )
         return
     if files.metadata:
-        yield Text("Keys in the header that differ: " + ", ".join(files.metadata))
+        yield Text("Keys in the header that differ: " + ", ".join(harmless(one).plain for one in files.metadata))
     rows = [
         [
-            one.name, one.recorded or "none", one.made or "none", "" if one.changed is None else f"{100 * one.changed:.4f} %",
+            harmless(one.name), harmless(one.recorded or "none"), harmless(one.made or "none"), "" if one.changed is None else f"{100 * one.changed:.4f} %",
             "" if one.largest is None else f"{one.largest:.2g}", "" if one.distance is None else f"{100 * one.distance:.2f} %",
         ]
         for one in files.tensors
