@@ -23,9 +23,9 @@ class Paths:
     gate: Path
     dev: Path
     heldout: Path
-    traffic: Path | None  # sample of traffic to compare the calibration set with
     tasks: tuple[Path, ...]  # the team's own lm-eval task files
     allow_code: tuple[str, ...]  # names of those that may run Python
+    traffic: Path | None = None  # sample of traffic to compare the calibration set with
 
     def evaluation_files(self) -> dict[str, Path]:
         """Name inside the evaluation manifest -> file: the items, and every file that determines a task file's task."""

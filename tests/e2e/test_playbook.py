@@ -40,7 +40,9 @@ def test_the_last_line_for_people_is_the_package(playground: Playground, locked:
 def test_a_second_run_repeats_no_play(playground: Playground, locked: tuple[int, dict[str, Any]]) -> None:
     code, again = playground.run(playground.folder / "passes.yaml")
     assert code == 0
-    assert {play["play"] for play in again["plays"]} == {"baseline", "envelope", "ptq", "evaluate", "gate", "lock"}
+    assert [play["play"] for play in again["plays"]] == [
+        "calibration", "baseline", "envelope", "ptq", "evaluate", "gate", "lock",
+    ]  # fmt: skip
     assert all(play["reused"] for play in again["plays"])
     assert [play["key"] for play in again["plays"]] == [play["key"] for play in locked[1]["plays"]]
 
@@ -53,7 +55,8 @@ def test_prefect_shows_the_run_its_outcome_and_its_artifacts(
     assert (flow_run["state"]["type"], flow_run["state"]["name"]) == ("COMPLETED", "Locked")
     artifacts = post(f"{api}/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [flow_run["id"]]}}})
     keys = {artifact["key"] for artifact in artifacts if artifact["key"]}
-    assert keys >= {"baseline", "envelope", "gate", "summary", "package", "quality", "divergence", "speed", "memory"}
+    assert keys >= {"calibration", "baseline", "envelope", "gate", "summary", "package"}
+    assert keys >= {"quality", "divergence", "speed", "memory"}
     gate = next(artifact for artifact in artifacts if artifact["key"] == "gate")
     assert "Adds up the items of an order" in gate["data"]
 
@@ -68,7 +71,7 @@ def test_another_gate_reuses_the_measurements_and_its_verdict_ends_the_run(
     assert (code, run["outcome"]) == (14, "inconclusive")
     assert run["package"] is None
     assert {play["play"]: play["reused"] for play in run["plays"]} == {
-        "baseline": True, "envelope": True, "ptq": True, "evaluate": True, "gate": False,
+        "calibration": True, "baseline": True, "envelope": True, "ptq": True, "evaluate": True, "gate": False,
     }  # fmt: skip
     report = playground.home / "reports" / run["run"] / "report.html"
     assert "inconclusive" in report.read_text(encoding="utf-8").lower()
