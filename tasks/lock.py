@@ -8,7 +8,7 @@ from pathlib import Path
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 
-from quantplay.errors import IntegrityError
+from quantplay.errors import InputError, IntegrityError
 from quantplay.handoff.contents import PackageContents, installed_distributions, source_files
 from quantplay.handoff.pack import write_package
 from quantplay.handoff.verify import verify
@@ -16,6 +16,7 @@ from quantplay.plays import keys
 from quantplay.plays.pin import require_unchanged
 from quantplay.plays.target import require_target
 from quantplay.records import Digest, PackageRef
+from quantplay.store.registry import Store
 from tasks.artifacts import local_copy
 from tasks.options import PLAY
 from tasks.results import Trail, results_of, seconds_of
@@ -28,6 +29,7 @@ def lock(run: RunRef, trail: Trail) -> Digest:
     bench, plan = workbench(), run.read()
     require_target(plan, bench.fingerprint.hardware)
     assert trail.decision is not None
+    require_not_revoked(bench.store, run, trail)
     key = keys.package_key(plan, trail.decision)
 
     def find(_: Digest) -> PackageRef | None:
@@ -51,6 +53,17 @@ def lock(run: RunRef, trail: Trail) -> Digest:
     package = once(run, "lock", key, find=find, make=make, put=bench.store.put_package)
     create_markdown_artifact(f"Hand-off package: `{package.path}`", key="package", description="Play 7, lock")
     return key
+
+
+def require_not_revoked(store: Store, run: RunRef, trail: Trail) -> None:
+    """Raises InputError where what the decision rests on was revoked while the run waited for people."""
+    revoked = store.revoked_baseline(trail.baseline) if trail.baseline is not None else None
+    if revoked is not None:
+        raise InputError(
+            f"run {run.run[:8]} can't be locked: the baseline it was measured against was revoked",
+            value=f"{revoked.baseline[:12]}, {revoked.reason}", allowed="a baseline that holds",
+            fix=f"`quantplay run {run.plan_path}` measures a new baseline, in a new run to be signed",
+        )  # fmt: skip
 
 
 def archive_inputs(run: RunRef) -> None:

@@ -150,10 +150,13 @@ def said_in_vain(void: Sequence[Void]) -> list[str]:
 def run_to_resume(store: Store, plan: Digest, inputs: Mapping[str, Digest], resume: str | None) -> Awaiting | None:
     """The run to go on with: the one asked for, or the newest of this plan and these inputs that waits for a signature.
 
+    A run whose baseline was revoked can't be locked any more, so it is not gone on with unless asked for.
+
     Raises InputError where the run asked for does not wait (any more), IntegrityError where its plan or inputs have changed.
     """
     if resume is None:
-        return next((one for one in store.awaiting_of_plan(plan) if one.inputs == inputs), None)
+        waiting = (one for one in store.awaiting_of_plan(plan) if one.inputs == inputs)
+        return next((one for one in waiting if store.revoked_baseline(str(one.trail.get("baseline"))) is None), None)
     found, row = store.awaiting(UUID(resume)), store.get_run(resume)
     if found is None or row is None:
         outcome = row.outcome if row is not None else None

@@ -12,6 +12,7 @@ from quantplay.cli.run_records import RunRecords
 from quantplay.records import SignOff
 from quantplay.settings import settings
 
+REVOKED = "The baseline of this run was revoked, so it can't be locked"
 STYLES = {"approve": "green", "reject": "red", "rework": "red"}
 
 
@@ -29,6 +30,8 @@ def signoff_parts(records: RunRecords) -> Iterator[RenderableType]:
         missing = " and ".join(records.stage.missing)
         left = f"{missing} still to sign {over}." if missing else f"every signature under {over} is there."
         yield Text.assemble((f"Stage {waits.stage}: ", "bold"), left)
+        if records.revoked is not None:
+            yield Text(f"{REVOKED}: {records.revoked}", style="red")
         report = settings().home / "reports" / waits.run / "report.html"
         if report.is_file():
             yield Text.assemble(("  report           ", "bold"), str(report))

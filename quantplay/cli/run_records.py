@@ -45,6 +45,7 @@ class RunRecords:
     elsewhere: tuple[SignOff, ...] = ()  # about the same decision, under other runs
     awaiting: Awaiting | None = None
     stage: Standing | None = None  # how the stage stands that the run waits at
+    revoked: str | None = None  # why the baseline of a run that waits was revoked
 
     @property
     def to_sign(self) -> tuple[str, ...]:
@@ -76,6 +77,7 @@ class RunRecords:
             "signoffs_of_other_runs": [one.body() for one in self.elsewhere],
             "waits_at": self.awaiting.stage if self.awaiting else None,
             "to_sign": list(self.to_sign),
+            "baseline_revoked": self.revoked,
         }
 
 
@@ -105,7 +107,15 @@ def records_of(store: Store, run: Run) -> RunRecords:
         elsewhere=tuple(one for one in about if one.run != str(run.id)),
         awaiting=awaiting,
         stage=stage_of(awaiting, signoffs),
+        revoked=why_revoked(store, awaiting),
     )
+
+
+def why_revoked(store: Store, awaiting: Awaiting | None) -> str | None:
+    """Why the baseline of a run that waits was revoked; None where it was not."""
+    baseline = awaiting.trail.get("baseline") if awaiting is not None else None
+    found = store.revoked_baseline(baseline) if baseline is not None else None
+    return None if found is None else found.reason or "no reason given"
 
 
 def stage_of(awaiting: Awaiting | None, signoffs: tuple[SignOff, ...]) -> Standing | None:

@@ -24,7 +24,8 @@ def command(
     run: str, role: str | None, verdict: str | None, comment: str, key: Path | None, request: Path | None,
     text: Path | None, signature: Path | None, json: bool = False,
 ) -> int:  # fmt: skip
-    from quantplay.cli.run_records import records_of
+    from quantplay.cli.render_signoffs import REVOKED
+    from quantplay.cli.run_records import records_of, why_revoked
     from quantplay.settings import settings
     from quantplay.store.registry import open_store
 
@@ -39,6 +40,8 @@ def command(
             return write_request(waits, role, verdict, comment, key, request, json=json)
         else:
             owners = owners_of_settings()
+            if (revoked := why_revoked(store, waits)) is not None:
+                say(f"{REVOKED}: {revoked}")
             if text is not None and signature is not None:
                 said, armored = read_file(text), read_file(signature).decode("ascii", "replace")
             else:

@@ -266,6 +266,13 @@ class Store:
             return key
 
     @patiently
+    def revoked_baseline(self, key: str) -> Sanction | None:
+        """The sanction of this baseline where it was revoked; None where it still holds or only expired."""
+        with self._begin() as connection:
+            found = sanctions.listed(connection)
+        return next((one for one in found if one.baseline == key and one.revoked_at is not None), None)
+
+    @patiently
     def list_baselines(self) -> tuple[Sanction, ...]:
         """Every baseline with its expiry and how many runs used it, newest first."""
         with self._begin() as connection:

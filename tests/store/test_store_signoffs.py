@@ -184,3 +184,29 @@ def test_going_back_to_the_older_gate_makes_its_run_the_newer_one(store: Store) 
     store.append_event("quantplay", "run.resumed", str(run), {"plan_path": "/plans/p.yaml"})
     assert store.newer_gates(run) == ()
     assert store.newer_gates(tried) == ((str(run), samples.digest("gate")),)
+
+
+def test_a_run_whose_baseline_was_revoked_is_neither_locked_nor_gone_on_with(store: Store) -> None:
+    from quantplay.cli.run_records import why_revoked
+    from tasks.lock import require_not_revoked
+    from tasks.results import Trail
+    from tasks.signoffs import run_to_resume
+    from tasks.workbench import RunRef
+
+    key = TRAIL["baseline"]
+    store.put_baseline(key, samples.baseline())
+    store.sanction_baseline(key, key)
+    run, plan = opened(store), samples.plan(name="pilot").digest()
+    waits(store, run)
+    found = store.awaiting(run)
+    ref = RunRef.model_construct(run=str(run), plan_path="/plans/p.yaml", plan=plan)
+    inputs = {"model": samples.digest("model")}
+    require_not_revoked(store, ref, Trail(baseline=key))
+    assert why_revoked(store, found) is None
+    assert run_to_resume(store, plan, inputs, None) == found
+    store.revoke_baseline(key, "measured beside a training", "ada@example.com")
+    assert why_revoked(store, found) == "measured beside a training"
+    assert run_to_resume(store, plan, inputs, None) is None
+    assert run_to_resume(store, plan, inputs, str(run)) == found  # so that it can still be rejected
+    with pytest.raises(InputError, match=r"(?s)can't be locked.*measured beside a training.*new baseline"):
+        require_not_revoked(store, ref, Trail(baseline=key))
