@@ -95,7 +95,11 @@ def items(split: str, count: int) -> list[dict[str, object]]:
 def calibration_texts() -> list[dict[str, object]]:
     """130 texts without a defect: of 3 to 20 words, each from many words."""
     dice = Random(2)
-    words = [first + last for first in ("sun", "riv", "mor", "tel", "cab", "lun", "pes") for last in ("na", "to", "ri", "xe", "ul")]
+    words = [
+        first + last
+        for first in ("sun", "riv", "mor", "tel", "cab", "lun", "pes")
+        for last in ("na", "to", "ri", "xe", "ul")
+    ]
     return [{"id": f"c-{n}", "text": " ".join(dice.choices(words, k=dice.randint(3, 20)))} for n in range(130)]
 
 
