@@ -78,7 +78,10 @@ def calibration_agrees(package: OpenPackage) -> Iterator[Fault]:
     """No defect without a waiver of the plan, the decision shows each waiver, and the carried files give these figures."""
     check = package.calibration
     if check is None:
-        yield Fault(where=layout.CALIBRATION, what="missing, and the decision names a defect it would hold")
+        yield Fault(
+            where=layout.CALIBRATION, what="missing, and run.json does not say that the run made no such check",
+            fix="ask for the package again",
+        )  # fmt: skip
         return
     yield from same(layout.CALIBRATION, "is about another set", check.calibration, package.inputs.calibration.content)
     reasons = {deviation.rule: deviation.reason for deviation in package.plan.deviations}
@@ -91,13 +94,19 @@ def calibration_agrees(package: OpenPackage) -> Iterator[Fault]:
             yield Fault(where=layout.CALIBRATION, what=f"{finding.rule}: a defect that the plan does not accept")
     shown = [waiver for waiver in package.decision.waivers if waiver.rule in MEND]
     yield from same(layout.DECISION, "shows other defects of the calibration set", shown, [*waivers_of(check)])
-    if package.carries_sources and package.run["quantplay"] == __version__:
+    if checks_calibration_again(package):
         yield from differences(layout.CALIBRATION, check.body(), checked_again(package).body())
 
 
 def names_calibration(package: OpenPackage) -> bool:
-    """Packages older than the check of calibration sets say nothing about theirs."""
-    return package.calibration is not None or any(waiver.rule in MEND for waiver in package.decision.waivers)
+    """Whether there has to be a check of the calibration set: unless the package says there was none, and nothing in it differs."""
+    waived = any(waiver.rule in MEND for waiver in package.decision.waivers)
+    return package.calibration is not None or waived or package.run.get(layout.CHECKS_CALIBRATION) is not False
+
+
+def checks_calibration_again(package: OpenPackage) -> bool:
+    """Whether the set is here, and this is the version that checked it: only then the same figures have to come out."""
+    return package.carries_sources and package.run["quantplay"] == __version__
 
 
 def checked_again(package: OpenPackage) -> CalibrationCheck:

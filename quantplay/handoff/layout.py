@@ -30,6 +30,9 @@ SOURCES = "sources"
 MANIFEST = "manifest.json"
 SIGNATURES = "signatures"
 
+CHECKS_CALIBRATION = "checks_calibration"
+"""Key of run.json: whether the run checked its calibration set, so that calibration.json has to be there."""
+
 PURPOSE: dict[str, str] = {
     REPORT: "the result for reading, in a browser, offline",
     CARD: "model card, in the form model hubs use",

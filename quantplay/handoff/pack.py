@@ -131,6 +131,7 @@ def records_of(contents: PackageContents) -> dict[str, Any]:
             "seconds": dict(contents.seconds),
             "plan": contents.plan.digest(),
             "carries_sources": contents.carries_sources,
+            layout.CHECKS_CALIBRATION: contents.calibration is not None,
         },
     }
 

@@ -14,7 +14,7 @@ from quantplay.engines.whole_file import require_space
 from quantplay.errors import Fault, InputError, IntegrityError, QuantplayError
 from quantplay.handoff import layout
 from quantplay.handoff.approvals import Approvals, Signed, check_approvals
-from quantplay.handoff.checks import CHECKS, Check, names_calibration
+from quantplay.handoff.checks import CHECKS, Check, checks_calibration_again, names_calibration
 from quantplay.handoff.manifest import compare, read_manifest, safe_to_read
 from quantplay.handoff.opened import OpenPackage, open_package
 from quantplay.handoff.signatures import read_list
@@ -162,6 +162,8 @@ def checks_for(package: OpenPackage) -> Iterator[tuple[str, Check]]:
             continue
         if check.__name__ == "calibration_agrees" and not names_calibration(package):
             continue
+        if check.__name__ == "calibration_agrees" and not checks_calibration_again(package):
+            sentence = f"{layout.CALIBRATION} records no defect but those the plan accepts, and the decision shows them"
         if check.__name__ == "inputs_agree" and not package.carries_sources:
             sentence = "recipe and baseline name the pinned model, calibration and evaluation sets"
         yield sentence, check
@@ -198,6 +200,13 @@ def open_questions(
             found.append(
                 "That the full-precision model and the data sets are the pinned ones: they are not in this package; "
                 "compare yours with inputs.json."
+            )
+        if not names_calibration(package):
+            found.append("That the calibration set has no defect: this package says that its run did not check it.")
+        elif not checks_calibration_again(package):
+            found.append(
+                f"That {layout.CALIBRATION} says what the calibration set is like: checking the set again takes its files and the "
+                "version of quantplay that wrote the package."
             )
         if package.run["quantplay"] != __version__:
             found.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from factories import made_package, made_run
 from quantplay.calibration import waivers_of
 from quantplay.handoff import layout
 from quantplay.handoff.contents import Attempt, PackageContents
+from quantplay.handoff.manifest import manifest_of
 from quantplay.handoff.markdown import calibration_markdown, gate_markdown
 from quantplay.handoff.pack import write_package
 from quantplay.handoff.report import render_report
@@ -134,3 +136,30 @@ def test_an_open_defect_is_said_plainly() -> None:
     run = made_run()
     assert "1 defect that the plan does not accept" in calibration_markdown(check, run.plan)
     assert "none: the run stops" in calibration_markdown(check, run.plan)
+
+
+def test_the_check_can_not_be_left_out_of_a_package(tmp_path: Path) -> None:
+    """A forger drops calibration.json, with a new manifest: found, unless the package says its run made no such check."""
+    contents = made_package(tmp_path / "in")
+    package = Path(write_package(contents, tmp_path / "out").path)
+    report = verify(package)
+    assert report.ok
+    assert "says that its run did not check it" in " ".join(report.not_proven)
+    run = json.loads((package / layout.RUN).read_bytes())
+    run.pop(layout.CHECKS_CALIBRATION)
+    (package / layout.RUN).write_bytes(layout.json_bytes(run))
+    (package / layout.MANIFEST).write_bytes(manifest_of(package, run["run"]).to_bytes())
+    assert [problem.where for problem in verify(package).problems] == [layout.CALIBRATION]
+
+
+def test_where_nothing_is_checked_again_no_more_is_said(tmp_path: Path) -> None:
+    contents = checked_package(tmp_path / "in")
+    package = Path(write_package(contents, tmp_path / "out").path)
+    run = json.loads((package / layout.RUN).read_bytes())
+    (package / layout.RUN).write_bytes(layout.json_bytes(run | {"quantplay": "0.0.9"}))
+    (package / layout.MANIFEST).write_bytes(manifest_of(package, run["run"]).to_bytes())
+    report = verify(package)
+    assert report.ok, report.problems
+    assert not any(line.startswith("the calibration set has no defect") for line in report.checked)
+    assert any(line.startswith("calibration.json records no defect") for line in report.checked)
+    assert any("checking the set again takes" in line for line in report.not_proven)
