@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import tempfile
 from contextlib import suppress
@@ -16,7 +17,8 @@ _claims: list[IO[str]] = []  # an open file is the claim: the system closes it w
 def claim_scratch(root: Path) -> Path:
     """A new folder below `root`, this process's own for as long as it lives. Folders of processes that are gone are removed."""
     root.mkdir(parents=True, exist_ok=True)
-    with (root / "lock").open("w") as lock:
+    lock = os.open(root, os.O_RDONLY)
+    try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for folder in root.iterdir():
             if folder.is_dir() and not in_use(folder):
@@ -25,6 +27,8 @@ def claim_scratch(root: Path) -> Path:
         claim = (mine / CLAIM).open("w")
         fcntl.flock(claim, fcntl.LOCK_EX)
         _claims.append(claim)
+    finally:
+        os.close(lock)
     return mine
 
 
