@@ -8,10 +8,8 @@ import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
 CLAIM = "in-use"
-_claims: list[IO[str]] = []  # an open file is the claim: the system closes it with the process, however that ends
 
 
 def claim_scratch(root: Path) -> Path:
@@ -24,9 +22,8 @@ def claim_scratch(root: Path) -> Path:
             if folder.is_dir() and not in_use(folder):
                 shutil.rmtree(folder, ignore_errors=True)
         mine = Path(tempfile.mkdtemp(dir=root))
-        claim = (mine / CLAIM).open("w")
-        fcntl.flock(claim, fcntl.LOCK_EX)
-        _claims.append(claim)
+        # Never closed: the system does that with the process, however it ends, and then the folder may go.
+        fcntl.flock(os.open(mine / CLAIM, os.O_RDWR | os.O_CREAT, 0o600), fcntl.LOCK_EX)
     finally:
         os.close(lock)
     return mine
