@@ -40,7 +40,7 @@ def baseline(run: RunRef) -> Digest:
 
 
 def begun_with(run: RunRef, identity: Digest) -> Digest | None:
-    """The baseline this very run began with: a run that is resumed after weeks keeps it, expired or not."""
+    """The baseline this very run has recorded already: a play that is tried again does not measure a second one."""
     store = workbench().store
     row = store.get_run(run.run)
     begun = [play.key for play in row.plays if play.play == "baseline"] if row is not None else []

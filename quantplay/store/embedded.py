@@ -93,10 +93,6 @@ def server_pid(home: Path) -> int | None:
     return _pid_of_server(data_folder(home))
 
 
-def log_file(home: Path) -> Path:
-    return data_folder(home) / "server.log"
-
-
 @contextlib.contextmanager
 def _locked(home: Path) -> Iterator[None]:
     with (data_folder(home).parent / "lock").open("a") as file:
