@@ -70,6 +70,7 @@ RECORDS: dict[str, dict[str, tuple[str, str]]] = {
         "calibration": ("text", "j->>'calibration'"),
         "samples": ("integer", "(j->>'samples')::integer"),
     },
+    "revalidations": {"package": ("text", "j->>'package'"), "status": ("text", "j->>'status'")},
     "signoffs": {
         "run": ("text", "j->>'run'"),
         "stage": ("text", "j->>'stage'"),
@@ -128,6 +129,7 @@ decisions = _record_table("decisions")
 packages = _record_table("packages")
 calibration_checks = _record_table("calibration_checks")
 signoffs = _record_table("signoffs")
+revalidations = _record_table("revalidations")
 
 meta = Table(
     "meta",
@@ -233,4 +235,47 @@ pins = Table(
     Column("reason", sa.Text, primary_key=True),
     Column("run", sa.Text, primary_key=True, server_default=""),
     Column("at", TIMESTAMP(timezone=True), nullable=False, server_default=NOW),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("name", sa.Text, primary_key=True),
+    Column("pool", sa.Text, nullable=False),
+    Column("host", sa.Text, nullable=False),
+    Column("device", sa.Text, nullable=False),  # identity of the device: jobs on one run one after the other
+    Column("chip", sa.Text, nullable=False),  # as a plan's target_chip names it
+    Column("hardware", JSONB, nullable=False),  # the Hardware record the worker measured when it started
+    Column("started_at", TIMESTAMP(timezone=True), nullable=False, server_default=NOW),
+    Column("seen_at", TIMESTAMP(timezone=True), nullable=False, server_default=NOW),
+    Column("stopped_at", TIMESTAMP(timezone=True)),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", UUID(as_uuid=True), primary_key=True),
+    Column("run", UUID(as_uuid=True), sa.ForeignKey(f"{SCHEMA}.runs.id")),  # none for a re-validation
+    Column("play", sa.Text, nullable=False),
+    Column("host", sa.Text, nullable=False),
+    Column("device", sa.Text, nullable=False),
+    Column("started_at", TIMESTAMP(timezone=True), nullable=False, server_default=NOW),  # the device was taken
+    Column("finished_at", TIMESTAMP(timezone=True)),
+    Column("outcome", sa.Text),  # done | reused | failed | lost (its process was gone); none while it runs
+    sa.Index("jobs_by_run", "run", "started_at"),
+)
+
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("id", UUID(as_uuid=True), primary_key=True),
+    Column("kind", sa.Text, nullable=False),  # regression
+    Column("package", sa.Text, nullable=False),  # key of the package it is about
+    Column("revalidation", sa.Text),  # key of the record that found it
+    Column("what", sa.Text, nullable=False),  # a sentence
+    Column("opened_at", TIMESTAMP(timezone=True), nullable=False, server_default=NOW),
+    Column("closed_at", TIMESTAMP(timezone=True)),
+    Column("closed_by", sa.Text),
+    Column("resolution", sa.Text),
+    sa.Index("incidents_one_open", "kind", "package", unique=True, postgresql_where=sa.text("closed_at IS NULL")),
 )
