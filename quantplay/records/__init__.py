@@ -1,0 +1,61 @@
+"""What plays hand on. Frozen, JSON-safe, and identified by the digest of their canonical JSON.
+
+Units are in the names: `_bytes`, `_ms`, `_points` (percentage points), `_nats`. Scores lie in [0, 1].
+"""
+
+from quantplay.records.base import Arm, Digest, InputKind, Record, Role, Split, Verdict
+from quantplay.records.calibration import CalibrationCheck, CalibrationFinding
+from quantplay.records.decisions import (
+    Alarm,
+    Decision,
+    EnvelopeCheck,
+    GateChange,
+    SignOff,
+    SliceVerdict,
+    TargetCheck,
+    Waiver,
+)
+from quantplay.records.inputs import FileEntry, Inputs, Manifest
+from quantplay.records.measurements import ArmRun, Divergence, ItemResult, NoiseFloor, Performance, Spread
+from quantplay.records.package import PackageRef
+from quantplay.records.place import Fingerprint, Hardware, Software
+from quantplay.records.results import Artifact, Baseline, Candidate, EnvelopeChoice, Evaluation, Recipe
+
+__all__ = [
+    "Alarm",
+    "Arm",
+    "ArmRun",
+    "Artifact",
+    "Baseline",
+    "CalibrationCheck",
+    "CalibrationFinding",
+    "Candidate",
+    "Decision",
+    "Digest",
+    "Divergence",
+    "EnvelopeCheck",
+    "EnvelopeChoice",
+    "Evaluation",
+    "FileEntry",
+    "Fingerprint",
+    "GateChange",
+    "Hardware",
+    "InputKind",
+    "Inputs",
+    "ItemResult",
+    "Manifest",
+    "NoiseFloor",
+    "PackageRef",
+    "Performance",
+    "Recipe",
+    "Record",
+    "Role",
+    "SignOff",
+    "SliceVerdict",
+    "Software",
+    "Split",
+    "Spread",
+    "TargetCheck",
+    "Verdict",
+    "Waiver",
+]
