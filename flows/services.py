@@ -23,6 +23,7 @@ from pathlib import Path
 from quantplay.errors import InputError, ServiceUnavailable
 from quantplay.settings import Settings
 
+SERVER = "flows.server"  # the module started as a process of its own, and how that process is known again
 START_TIMEOUT_SECONDS = 120
 FIRST_PORT = 4200
 
@@ -95,7 +96,7 @@ def start_server(settings: Settings, folder: Path) -> str:
     log_path = folder / "server.log"
     with log_path.open("ab") as log:
         server = subprocess.Popen(
-            [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+            [sys.executable, "-m", SERVER, "--host", "127.0.0.1", "--port", str(port)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -156,12 +157,17 @@ def read_note(folder: Path) -> dict | None:
 
 
 def is_prefect(pid: int) -> bool:
-    """Whether `pid` is alive and a Prefect server, so that a recycled number is never signalled."""
+    """Whether `pid` is alive and our Prefect server, so that a recycled number is never signalled."""
+    return runs_module(pid, SERVER)
+
+
+def runs_module(pid: int, *words: str) -> bool:
+    """Whether `pid` is alive and was started with every one of `words` among its arguments."""
     try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
-    return b"prefect" in command and b"server" in command
+    return all(word.encode() in arguments for word in words)
 
 
 def healthy(api_url: str) -> bool:
