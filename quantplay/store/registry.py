@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Literal, Self
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
@@ -27,6 +27,7 @@ from quantplay.records import (
     Decision,
     EnvelopeChoice,
     Evaluation,
+    Hardware,
     InputKind,
     Manifest,
     PackageRef,
@@ -34,9 +35,10 @@ from quantplay.records import (
     SignOff,
 )
 from quantplay.settings import Settings
-from quantplay.store import connect, embedded, events, records, runs, sanctions, signoffs, tables
+from quantplay.store import connect, embedded, events, jobs, records, runs, sanctions, signoffs, tables, workers
 from quantplay.store.artifacts import ArtifactStore, require_known_protocol
 from quantplay.store.events import Event
+from quantplay.store.jobs import Job, JobOutcome
 from quantplay.store.locks import lock_key
 from quantplay.store.patience import patiently
 from quantplay.store.records import Kind, R
@@ -44,6 +46,7 @@ from quantplay.store.runs import Attempt, Run
 from quantplay.store.sanctions import Sanction
 from quantplay.store.schema import ensure_schema
 from quantplay.store.signoffs import Awaiting, Check
+from quantplay.store.workers import ALIVE_SECONDS, Worker
 
 
 def open_store(
@@ -382,6 +385,57 @@ class Store:
         """(run, gate) of later runs of the same plan name and model that froze another gate."""
         with self._begin() as connection:
             return signoffs.newer_gates(connection, run)
+
+    # --- workers and the devices they use --------------------------------------------------------------------------------
+
+    @patiently
+    def declare_worker(self, *, name: str, pool: str, host: str, device: str, hardware: Hardware, chip: str) -> None:
+        """A worker that starts says what it has; again under its name after a restart."""
+        with self._begin() as connection:
+            workers.declare(
+                connection, name=name, pool=pool, host=host, device=device, hardware=hardware, chip=chip
+            )  # fmt: skip
+
+    @patiently
+    def worker_seen(self, name: str) -> bool:
+        """A declared worker is alive now; False where nobody declared it."""
+        with self._begin() as connection:
+            return workers.seen(connection, name)
+
+    @patiently
+    def worker_stopped(self, name: str) -> None:
+        with self._begin() as connection:
+            workers.stopped(connection, name)
+
+    @patiently
+    def list_workers(self, pool: str | None = None, alive_seconds: float | None = ALIVE_SECONDS) -> tuple[Worker, ...]:
+        """Workers of a pool (all pools) seen within `alive_seconds` that did not stop; None: all there ever were."""
+        with self._begin() as connection:
+            return workers.listed(connection, pool, alive_seconds)
+
+    def start_job(self, *, play: str, host: str, device: str, run: UUID | None = None) -> UUID:
+        """A heavy play begins on a device whose lock this process holds; jobs still open there are marked lost."""
+        job = uuid4()
+        self._start_job(job, play=play, host=host, device=device, run=run)
+        return job
+
+    @patiently
+    def _start_job(self, job: UUID, *, play: str, host: str, device: str, run: UUID | None) -> None:
+        with self._begin() as connection:
+            jobs.start(connection, job, run=run, play=play, host=host, device=device)
+
+    @patiently
+    def finish_job(self, job: UUID, outcome: JobOutcome) -> None:
+        with self._begin() as connection:
+            jobs.finish(connection, job, outcome)
+
+    @patiently
+    def list_jobs(
+        self, run: UUID | None = None, device: str | None = None, since: datetime | None = None
+    ) -> tuple[Job, ...]:
+        """Uses of devices, oldest first: of a run, of a device, since a moment; all without any."""
+        with self._begin() as connection:
+            return jobs.listed(connection, run=run, device=device, since=since)
 
     # --- events, pins, locks ---------------------------------------------------------------------------------------------
 
