@@ -58,6 +58,29 @@ def read_api_url() -> str | None:
     return url
 
 
+def read_secret(name: str) -> str | None:
+    """The value of the variable `name`, or the text of the file that `name`_FILE points to: a secret a container mounts.
+
+    Raises InputError where both are set, or the file holds nothing. What the file holds is in no message.
+    """
+    value, file = os.environ.get(name), os.environ.get(f"{name}_FILE")
+    if not file:
+        return value or None
+    if value:
+        raise InputError(f"{name} and {name}_FILE are both set", allowed="one of them", fix=f"unset {name}")
+    try:
+        text = Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise InputError(
+            f"the file that {name}_FILE points to can't be read", value=f"{file}: {reason}",
+            allowed="a text file this user may read", fix="mount the secret, or correct the path",
+        ) from None  # fmt: skip
+    if not text:
+        raise InputError(f"the file that {name}_FILE points to is empty", value=file, fix="put the secret there")
+    return text
+
+
 def read_path(name: str, default: Path) -> Path:
     """The path in the variable `name`, with `~` expanded. Raises InputError for a `~user` nobody knows."""
     text = os.environ.get(name) or str(default)
@@ -92,7 +115,7 @@ def read_settings() -> Settings:
     return Settings(
         home=home,
         cache=read_folder("QUANTPLAY_CACHE", home / "cache"),
-        database_url=os.environ.get("QUANTPLAY_DATABASE_URL") or None,
+        database_url=read_secret("QUANTPLAY_DATABASE_URL"),
         artifacts_url=os.environ.get("QUANTPLAY_ARTIFACTS_URL") or (home / "artifacts").as_uri(),
         threads=read_threads(),
         owners=read_path("QUANTPLAY_OWNERS", home / "owners.yaml"),

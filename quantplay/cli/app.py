@@ -195,6 +195,12 @@ def doctor(json: AsJson = False) -> None:
 
 
 @app.command()
+def migrate(json: AsJson = False) -> None:
+    """Bring the product database up to date and exit. What a deployment does once, before anything uses it."""
+    start("migrate", json=json)
+
+
+@app.command()
 def down(json: AsJson = False) -> None:
     """Stop what quantplay started here. That is its database and its Prefect server; the data stays."""
     start("down", json=json)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from quantplay.errors import InputError
@@ -11,6 +13,28 @@ def test_threads_that_are_no_number_are_refused_by_name(monkeypatch: pytest.Monk
     monkeypatch.setenv("QUANTPLAY_THREADS", text)
     with pytest.raises(InputError, match="QUANTPLAY_THREADS"):
         read_settings()
+
+
+def test_the_database_address_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    secret = tmp_path / "quantplay_database_url"
+    secret.write_text("postgresql://quantplay:a-secret@db/quantplay\n")
+    monkeypatch.delenv("QUANTPLAY_DATABASE_URL", raising=False)
+    monkeypatch.setenv("QUANTPLAY_DATABASE_URL_FILE", str(secret))
+    assert read_settings().database_url == "postgresql://quantplay:a-secret@db/quantplay"
+
+
+@pytest.mark.parametrize("fault", ["both", "missing", "empty", "binary"])
+def test_a_secret_file_that_cannot_be_used_is_named_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fault: str
+) -> None:
+    secret = tmp_path / "secret"
+    if fault != "missing":
+        secret.write_bytes({"both": b"a-secret", "empty": b" \n", "binary": b"a-secret\xff"}[fault])
+    monkeypatch.setenv("QUANTPLAY_DATABASE_URL_FILE", str(secret))
+    monkeypatch.setenv("QUANTPLAY_DATABASE_URL", "postgresql://a-secret@db/x" if fault == "both" else "")
+    with pytest.raises(InputError, match="QUANTPLAY_DATABASE_URL_FILE") as raised:
+        read_settings()
+    assert "a-secret" not in str(raised.value)
 
 
 def test_everything_lies_below_the_home(
