@@ -28,6 +28,8 @@ GGML_TYPES: dict[CacheType, int] = {"f32": 0, "f16": 1}  # enum ggml_type
 FLASH = {None: -1, False: 0, True: 1}  # enum llama_flash_attn_type; -1 lets llama.cpp decide
 BATCH_TOKENS = 512  # a call; llama.cpp's own default for its physical batch
 MEMORY_SIZE = re.compile(r"^llama_(?:kv_cache|memory_recurrent): size = +([0-9.]+) MiB", re.MULTILINE)
+CACHE_TYPES = re.compile(r"^llama_kv_cache: size = .*?\bK \((\w+)\).*?\bV \((\w+)\)", re.MULTILINE)
+FLASH_ATTENTION = re.compile(r"Flash Attention (\w+)")
 
 
 class LlamaModel:
@@ -80,7 +82,9 @@ class LlamaModel:
                 fix="lower envelope.context_tokens or the batch, or give it more memory",
             )
         self.memory = self.library.llama_get_memory(self.context)
-        self.cache_bytes = round(sum(float(size) for size in MEMORY_SIZE.findall(llama_log.text())) * 2**20)
+        said = llama_log.text()
+        self.cache_bytes = round(sum(float(size) for size in MEMORY_SIZE.findall(said)) * 2**20)
+        self.serving = serving_settings(said, flash)
         self.batch = Batch(BATCH_TOKENS)
 
     def model_parameters(self) -> Any:
@@ -277,6 +281,18 @@ class LlamaModel:
             )
         if tokens < 1:
             raise InputError(f"{what} is empty", allowed="at least one token, such as the begin-of-text token")
+
+
+def serving_settings(log: str, flash: bool | None) -> dict[str, str]:
+    """What beside weights and prompts decides an answer: as llama.cpp's log says it set up the context, not as it was asked to."""
+    caches = CACHE_TYPES.findall(log)
+    resolved = FLASH_ATTENTION.findall(log)
+    attention = resolved[-1] if resolved else {None: "auto", False: "disabled", True: "enabled"}[flash]
+    return {
+        "cache of keys": ", ".join(sorted({keys for keys, _ in caches})) or "none",
+        "cache of values": ", ".join(sorted({values for _, values in caches})) or "none",
+        "flash attention": attention,
+    }
 
 
 def load_library() -> Any:

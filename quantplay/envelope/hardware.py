@@ -37,6 +37,7 @@ def read_hardware() -> Hardware:
 
 
 def read_software() -> Software:
+    from quantplay.engines.llama_build import runtime_build
     from quantplay.engines.llama_cpp import runtime_description
 
     libc = " ".join(platform.libc_ver()).strip()
@@ -45,6 +46,7 @@ def read_software() -> Software:
         python=f"{platform.python_implementation()} {platform.python_version()}",
         packages={name: version for name in PACKAGES if (version := installed(name)) is not None},
         runtime=runtime_description(),
+        build=runtime_build(),
     )
 
 
@@ -86,10 +88,20 @@ def read_memory(limits: tuple[Path, ...] = (Path("/sys/fs/cgroup/memory.max"),))
 
 def read_accelerators() -> tuple[str, ...]:
     """Name, memory and driver of every NVIDIA device, as its own tool tells; () where there is none."""
+    return ask_nvidia("name,memory.total,driver_version")
+
+
+def read_devices() -> tuple[str, ...]:
+    """Identity of every NVIDIA device, the same in every process and container that sees it; () where there is none."""
+    return ask_nvidia("uuid")
+
+
+def ask_nvidia(fields: str) -> tuple[str, ...]:
+    """A line a device."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return ()
-    command = [program, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    command = [program, f"--query-gpu={fields}", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):

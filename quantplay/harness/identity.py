@@ -23,6 +23,7 @@ SOURCES = (
     "engines/llama_score.py",
     "engines/logits.py",
     "engines/transformers_model.py",
+    "harness/asked.py",
     "harness/identity.py",
     "harness/limits.py",
     "harness/lm_llama.py",

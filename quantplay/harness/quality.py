@@ -11,6 +11,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from quantplay.errors import InputError
 from quantplay.evalset import EvalItem, TaskFile, read_item_files, read_task_file
+from quantplay.harness.asked import asked, serving_of
 from quantplay.harness.identity import harness_digest
 from quantplay.harness.limits import require_fit
 from quantplay.plan import Decoding
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
     from quantplay.engines.llama_cpp import CacheType
 
-__all__ = ["Runtime", "evaluate", "evaluate_job", "harness_digest"]
+__all__ = ["Measured", "Runtime", "evaluate", "evaluate_job", "harness_digest", "measure"]
 
 Runtime = Literal["transformers", "llama.cpp"]
 Report = Callable[[int, int, str], None]
@@ -36,7 +38,22 @@ OWN_TASKS = ("items", "choice-items")  # names of the tasks that tasks.item_task
 SOURCE_PRECISION = "float32"  # the source arm; CPU kernels of half precision differ too much between machines
 
 
-def evaluate(
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Every item's result, and what the runtime was asked under which settings."""
+
+    items: tuple[ItemResult, ...]
+    prompts: str  # digest of every request as the runtime got it: text, stop strings, limits
+    tokens: str  # digest of the same texts' token ids
+    serving: dict[str, str]  # how the runtime said it was set up
+
+
+def evaluate(**arguments: Any) -> tuple[ItemResult, ...]:
+    """The items of `measure`, for who wants nothing else."""
+    return measure(**arguments).items
+
+
+def measure(
     *,
     runtime: Runtime,
     model: Path,
@@ -50,7 +67,7 @@ def evaluate(
     gold_loss_ids: Collection[str] = (),
     cache_type: CacheType = "f16",
     on_progress: Report | None = None,
-) -> tuple[ItemResult, ...]:
+) -> Measured:
     """Results of all items in their order, then of the task files' documents in theirs.
 
     `model` is a folder (transformers) or a GGUF file (llama.cpp). `batch` prompts run together, `order_seed` shuffles
@@ -89,6 +106,8 @@ def evaluate(
             extra = [
                 result for file in extra_tasks for result in file_results(file, theirs[file.name], samples[file.name])
             ]
+            prompts, tokens = asked(lm, samples)
+            serving = serving_of(lm)
             progress.finish()
     results = [
         ItemResult(
@@ -102,7 +121,7 @@ def evaluate(
         for item in items
     ]
     require_unique([*results, *extra])
-    return (*results, *extra)
+    return Measured(items=(*results, *extra), prompts=prompts, tokens=tokens, serving=serving)
 
 
 def run_tasks(lm: TemplateLM, tasks: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
@@ -234,7 +253,7 @@ def evaluate_job(payload: Mapping[str, Any], report: Report) -> dict[str, Any]:
     """`evaluate` for process.run.
 
     Payload: runtime, model, files (item files), tasks (task files), allow_code, decoding, batch, threads, order_seed,
-    context_tokens, gold_loss_ids, and only_ids to run these items alone, without the task files. Returns {"items": [...], "precision": str}.
+    context_tokens, gold_loss_ids, and only_ids to run these items alone, without the task files. Returns {"items": [...], "precision", "prompts", "tokens", "serving"}.
     """
     runtime, model = payload["runtime"], Path(payload["model"])
     items = read_item_files([Path(file) for file in payload["files"]])
@@ -244,7 +263,7 @@ def evaluate_job(payload: Mapping[str, Any], report: Report) -> dict[str, Any]:
         wanted = set(payload["only_ids"])
         require_ids(items, wanted)
         items = tuple(item for item in items if item.id in wanted)
-    results = evaluate(
+    measured = measure(
         runtime=runtime,
         model=model,
         items=items,
@@ -258,7 +277,10 @@ def evaluate_job(payload: Mapping[str, Any], report: Report) -> dict[str, Any]:
         on_progress=report,
     )
     precision = SOURCE_PRECISION if runtime == "transformers" else gguf_precision(model)
-    return {"items": [result.body() for result in results], "precision": precision}
+    return {
+        "items": [result.body() for result in measured.items], "precision": precision,
+        "prompts": measured.prompts, "tokens": measured.tokens, "serving": measured.serving,
+    }  # fmt: skip
 
 
 def gguf_precision(path: Path) -> str:

@@ -68,4 +68,7 @@ def evaluate_arm(
         items=tuple(ItemResult.model_validate(item) for item in outcome.value["items"]),
         seconds=round(outcome.seconds, 3),
         peak_resident_bytes=outcome.peak_resident_bytes,
+        prompts=outcome.value["prompts"],
+        tokens=outcome.value["tokens"],
+        serving=outcome.value["serving"],
     )

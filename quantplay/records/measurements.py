@@ -22,6 +22,8 @@ class ItemResult(Record):
 class ArmRun(Record):
     """One model in one runtime over one split of the evaluation set."""
 
+    later = frozenset({"prompts", "tokens", "serving"})
+
     arm: Arm
     runtime: str  # transformers | llama.cpp
     precision: str  # float32, bfloat16, Q4_K_M ...
@@ -31,6 +33,9 @@ class ArmRun(Record):
     items: tuple[ItemResult, ...]
     seconds: float
     peak_resident_bytes: int  # of the child process that ran it
+    prompts: Digest | None = None  # of every request as the runtime got it, in whatever order
+    tokens: Digest | None = None  # of the same requests' token ids
+    serving: dict[str, str] = Field(default={})  # how the runtime said it was set up: cache types, attention ...
 
     def scores(self) -> dict[str, float]:
         """Mean score a slice, in the order of first appearance."""

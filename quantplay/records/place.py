@@ -14,10 +14,13 @@ class Hardware(Record):
 
 
 class Software(Record):
+    later = frozenset({"build"})
+
     system: str  # kernel and C library
     python: str
     packages: dict[str, str]  # name -> version of every package that can change a number
     runtime: str  # llama.cpp's own description of build and enabled instruction sets
+    build: Digest | None = None  # of its shared libraries, every byte: two builds of one version differ here
 
 
 class Fingerprint(Record):
