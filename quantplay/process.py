@@ -17,7 +17,8 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -54,6 +55,19 @@ def thread_environment(threads: int) -> dict[str, str]:
     }
 
 
+_inherited: list[int] = []
+
+
+@contextmanager
+def inherited(descriptor: int) -> Iterator[None]:
+    """Every child started meanwhile gets this open file too: a lock on it holds until the last of them is gone."""
+    _inherited.append(descriptor)
+    try:
+        yield
+    finally:
+        _inherited.remove(descriptor)
+
+
 def run(target: str, payload: dict[str, Any], *, threads: int, on_progress: Report | None = None) -> Outcome:
     """Call `target` ("package.module:function") with (payload, report) in a fresh child process.
 
@@ -67,7 +81,7 @@ def run(target: str, payload: dict[str, Any], *, threads: int, on_progress: Repo
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
-            pass_fds=(write_end,),
+            pass_fds=(write_end, *_inherited),
             env={**os.environ, **thread_environment(threads)},
         )
         os.close(write_end)

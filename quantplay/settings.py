@@ -21,6 +21,14 @@ class Settings:
     threads: int  # QUANTPLAY_THREADS: threads of heavy work; recorded, because bytes and speed depend on it
     owners: Path  # QUANTPLAY_OWNERS: people, roles and public keys whose signatures count
     prefect_api_url: str | None  # PREFECT_API_URL: a Prefect server that is already there
+    pool: str | None = None  # QUANTPLAY_POOL: work pool that heavy plays are sent to; None: they run in this process
+    device: str | None = None  # QUANTPLAY_DEVICE: identity of the device jobs here run on; None: the first found
+    device_locks: Path | None = None  # QUANTPLAY_DEVICE_LOCKS: one folder for all that shares the devices
+    give_back_seconds: int = 600  # QUANTPLAY_GIVE_BACK_SECONDS: how long a job waits for a worker that can do it
+
+    @property
+    def lock_folder(self) -> Path:
+        return self.device_locks or self.home / "devices"
 
 
 def default_home() -> Path:
@@ -32,6 +40,18 @@ def default_home() -> Path:
 
 def usable_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def read_give_back() -> int:
+    text = os.environ.get("QUANTPLAY_GIVE_BACK_SECONDS") or str(Settings.give_back_seconds)
+    if not text.isascii() or not text.isdigit() or len(text) > 8:
+        raise InputError(
+            "QUANTPLAY_GIVE_BACK_SECONDS is not a number of seconds",
+            value=text,
+            allowed="a whole number from 0 to 99999999",
+            fix="unset it to wait for ten minutes",
+        )
+    return int(text)
 
 
 def read_threads() -> int:
@@ -120,6 +140,10 @@ def read_settings() -> Settings:
         threads=read_threads(),
         owners=read_path("QUANTPLAY_OWNERS", home / "owners.yaml"),
         prefect_api_url=read_api_url(),
+        pool=os.environ.get("QUANTPLAY_POOL") or None,
+        device=os.environ.get("QUANTPLAY_DEVICE") or None,
+        device_locks=read_folder("QUANTPLAY_DEVICE_LOCKS", home / "devices"),
+        give_back_seconds=read_give_back(),
     )
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -68,3 +69,29 @@ def test_the_child_dies_with_its_parent() -> None:
             return
         time.sleep(0.05)
     assert not Path(f"/proc/{child}").exists()
+
+
+def test_a_lock_is_held_until_the_last_process_that_inherited_it_is_gone(tmp_path: Path) -> None:
+    """The device's lock: the process that took it may be gone before its child is."""
+    lock = os.open(tmp_path / "lock", os.O_RDONLY | os.O_CREAT)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    free: list[bool] = []
+
+    def started(done: int, total: int, pid: str) -> None:
+        os.close(lock)
+        free.append(can_lock(tmp_path / "lock"))
+        os.kill(int(pid), signal.SIGKILL)
+
+    with process.inherited(lock), pytest.raises(ChildProcessFailed, match="SIGKILL"):
+        process.run("process_jobs:linger", {}, threads=1, on_progress=started)
+    assert free == [False]
+    assert can_lock(tmp_path / "lock")
+
+
+def can_lock(path: Path) -> bool:
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True

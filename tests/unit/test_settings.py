@@ -48,3 +48,10 @@ def test_everything_lies_below_the_home(
     assert found.cache.is_relative_to(home)
     assert found.artifacts_url.startswith(home.as_uri())
     assert found.threads >= 1
+
+
+@pytest.mark.parametrize("text", ["ten", "-1", "1.5", "1" * 9])
+def test_a_waiting_time_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("QUANTPLAY_GIVE_BACK_SECONDS", text)
+    with pytest.raises(InputError, match="QUANTPLAY_GIVE_BACK_SECONDS"):
+        read_settings()
