@@ -37,6 +37,7 @@ def read_hardware() -> Hardware:
 
 
 def read_software() -> Software:
+    from quantplay.engines.llama_build import runtime_build
     from quantplay.engines.llama_cpp import runtime_description
 
     libc = " ".join(platform.libc_ver()).strip()
@@ -45,6 +46,7 @@ def read_software() -> Software:
         python=f"{platform.python_implementation()} {platform.python_version()}",
         packages={name: version for name in PACKAGES if (version := installed(name)) is not None},
         runtime=runtime_description(),
+        build=runtime_build(),
     )
 
 
