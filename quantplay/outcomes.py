@@ -76,6 +76,11 @@ OUTCOMES: dict[str, Outcome] = {
         when="something is not installed or does not answer; the message holds the command that helps",
         exit_code=3, state="FAILED", state_name="Failed",
     ),
+    "cancelled": Outcome(
+        title="cancelled",
+        when="somebody stopped it, with Ctrl-C or in Prefect; what was finished stays, and running it again goes on from there",
+        exit_code=130, state="CANCELLED", state_name="Cancelled",
+    ),
     "internal_fault": Outcome(
         title="internal fault",
         when="our own mistake or a crash; the message says what to send us",
@@ -85,5 +90,5 @@ OUTCOMES: dict[str, Outcome] = {
 
 
 def outcome_of_exit_code(exit_code: int) -> str | None:
-    """Name of the outcome with this exit code; None where there is none (130 is an interruption by the user)."""
+    """Name of the outcome with this exit code; None where there is none."""
     return next((name for name, outcome in OUTCOMES.items() if outcome.exit_code == exit_code), None)

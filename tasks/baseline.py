@@ -31,7 +31,7 @@ def baseline(run: RunRef) -> Digest:
             reference=full_precision(run), threads=bench.threads, on_progress=reporter("baseline"),
         )  # fmt: skip
 
-    record = once(run, "baseline", key, find=bench.store.get_baseline, make=make, put=bench.store.put_baseline)
+    record = once(run, "baseline", key, find=bench.store.get_baseline, make=make)
     bench.store.sanction_baseline(key, identity, plan.evaluation.baseline_days)
     create_markdown_artifact(
         baseline_markdown(record, plan), key="baseline", description="Full precision, before anything"

@@ -22,7 +22,7 @@ def calibration(run: RunRef) -> Digest:
     def make() -> CalibrationCheck:
         return check_pinned(plan, run.pinned())
 
-    check = once(run, "calibration", key, find=store.get_calibration_check, make=make, put=store.put_calibration_check)
+    check = once(run, "calibration", key, find=store.get_calibration_check, make=make)
     create_markdown_artifact(
         calibration_markdown(check, plan),
         key="calibration",

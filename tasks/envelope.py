@@ -22,7 +22,6 @@ def envelope(run: RunRef) -> Digest:
         run, "envelope", key,
         find=bench.store.get_envelope,
         make=lambda: choose(plan.envelope, run.paths().model, bench.fingerprint),
-        put=bench.store.put_envelope,
     )  # fmt: skip
     create_markdown_artifact(envelope_markdown(choice), key="envelope", description="What will be built, and why")
     return key

@@ -40,7 +40,7 @@ def evaluate(run: RunRef, baseline_key: Digest, artifact_key: Digest) -> Digest:
             fingerprint=bench.fingerprint, threads=bench.threads, on_progress=reporter("evaluate"),
         )  # fmt: skip
 
-    once(run, "evaluate", key, find=bench.store.get_evaluation, make=make, put=bench.store.put_evaluation)
+    once(run, "evaluate", key, find=bench.store.get_evaluation, make=make)
     return key
 
 
@@ -71,7 +71,7 @@ def decide_gate(run: RunRef, baseline_key: Digest, artifact_key: Digest, evaluat
             changes=changes, waivers=waivers,
         )  # fmt: skip
 
-    decision = once(run, "gate", key, find=store.get_decision, make=make, put=store.put_decision)
+    decision = once(run, "gate", key, find=store.get_decision, make=make)
     create_markdown_artifact(gate_markdown(decision, plan), key="gate", description=decision.reasons[0])
     return key
 

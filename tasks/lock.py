@@ -50,7 +50,7 @@ def lock(run: RunRef, trail: Trail) -> Digest:
             raise IntegrityError("the package just written does not verify", faults=report.problems)
         return package
 
-    package = once(run, "lock", key, find=find, make=make, put=bench.store.put_package)
+    package = once(run, "lock", key, find=find, make=make)
     create_markdown_artifact(f"Hand-off package: `{package.path}`", key="package", description="Play 7, lock")
     return key
 

@@ -34,6 +34,5 @@ def ptq(run: RunRef, candidate: Candidate) -> Digest:
         run, "ptq", key,
         find=find,
         make=lambda: stored(key, recipe, make, f"{plan.name}-{candidate.type}.gguf"),
-        put=lambda *_: None,  # `stored` has recorded it beside its bytes
     )  # fmt: skip
     return key

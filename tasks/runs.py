@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from uuid import UUID
 
-from prefect import task
-from prefect.runtime import flow_run
+import httpx
+from prefect import Flow, State, get_client, task
+from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import PrefectException, TerminationSignal
+from prefect.runtime import deployment, flow_run
 
 from quantplay.outcomes import OUTCOMES
 from quantplay.plan_file import read_plan
 from quantplay.plays.pin import pin
 from quantplay.plays.target import require_target
-from quantplay.store.signoffs import OPENED, RESUMED
+from quantplay.records import Digest
+from quantplay.store.signoffs import OPENED
 from tasks.options import PLAY
 from tasks.signoffs import run_to_resume
 from tasks.workbench import RunRef, workbench
@@ -22,7 +27,8 @@ from tasks.workbench import RunRef, workbench
 def open_run(plan_path: str, resume: str | None = None) -> RunRef:
     """Pin every input, store plan and gate under their digests, and only then open the run.
 
-    A run of the same plan and inputs that waits for a signature goes on instead; `resume`: this one and no other.
+    A run of the same plan and inputs goes on instead where this very flow run opened it and is tried again, where it waits for a
+    signature, or where its process is gone; `resume`: this run and no other.
     """
     path = Path(plan_path).absolute()
     plan = read_plan(path)
@@ -33,27 +39,81 @@ def open_run(plan_path: str, resume: str | None = None) -> RunRef:
         store.put_manifest(manifest)
     digest = store.put_plan(plan)
     pinned = {manifest.kind: manifest.content for manifest in (inputs.model, inputs.calibration, inputs.evaluation)}
-    waiting = run_to_resume(store, digest, pinned, resume)
-    before = UUID(waiting.run) if waiting is not None else None
-    run = store.start_run(plan=digest, profile=plan.profile, run=before, prefect_flow_run_id=flow_run.get_id())
-    body = {"plan": digest, "gate": plan.gate_digest(), "inputs": pinned, "plan_path": str(path)}
-    store.append_event("quantplay", RESUMED if waiting is not None else OPENED, str(run), body)
+    before = run_to_go_on(digest, pinned, resume)
+    body = {
+        "plan": digest, "gate": plan.gate_digest(), "inputs": pinned, "plan_path": str(path), "deployment": deployment.id,
+    }  # fmt: skip
+    run = store.start_run(
+        plan=digest, profile=plan.profile, run=before, prefect_flow_run_id=flow_run.get_id(), body=body
+    )
     return RunRef(run=str(run), plan_path=str(path), plan=digest, inputs=inputs)
+
+
+def run_to_go_on(plan: Digest, inputs: Mapping[str, Digest], resume: str | None) -> UUID | None:
+    """The run that goes on in place of a new one."""
+    store, mine = workbench().store, flow_run.get_id()
+    if resume is None and mine is not None:
+        for row in store.runs_of_flow_run(mine):
+            if row.plan == plan and row.outcome in (None, "awaiting_signature") and opened_with(row.id, inputs):
+                return row.id
+    waiting = run_to_resume(store, plan, inputs, resume)
+    if waiting is not None:
+        return UUID(waiting.run)
+    return next((row.id for row in store.interrupted_runs(plan) if opened_with(row.id, inputs)), None)
+
+
+def opened_with(run: UUID, inputs: Mapping[str, Digest]) -> bool:
+    """Whether a run was opened with these very inputs."""
+    return any(event.body["inputs"] == inputs for event in workbench().store.events(kind=OPENED, subject=str(run)))
 
 
 @task(name="close", **PLAY)
 def close_run(run: RunRef, outcome: str, package: str | None) -> str:
     """Note how the run ended; returns the name of the Prefect state."""
     ending = OUTCOMES[outcome]
-    store = workbench().store
-    store.finish_run(run.id, outcome=outcome, exit_code=ending.exit_code, package=package)
-    store.append_event("quantplay", "run.finished", run.run, {"outcome": outcome, "package": package})
+    workbench().store.finish_run(
+        run.id, outcome=outcome, exit_code=ending.exit_code, package=package,
+        event=("run.finished", {"outcome": outcome, "package": package}),
+    )  # fmt: skip
     return ending.state_name
 
 
 def fail_run(run: RunRef, error: BaseException) -> None:
-    """Note a run that ended in an error, with its first line."""
-    exit_code = getattr(error, "exit_code", 1)
-    store = workbench().store
-    store.finish_run(run.id, outcome=None, exit_code=exit_code, state="failed")
-    store.append_event("quantplay", "run.failed", run.run, {"error": str(error).splitlines()[0] if str(error) else ""})
+    """Note a run that ended in an error, with its first line, or that somebody cancelled.
+
+    A process that is only stopped, by a worker that shuts down, notes nothing: its run is interrupted, and goes on when it is
+    tried again.
+    """
+    text = next(iter(str(error).splitlines()), "")
+    if isinstance(error, KeyboardInterrupt) or (isinstance(error, TerminationSignal) and is_cancelled()):
+        cancel_run(run.id)
+    elif isinstance(error, Exception):
+        exit_code = getattr(error, "exit_code", 1)
+        event = ("run.failed", {"error": text})
+        workbench().store.finish_run(run.id, outcome=None, exit_code=exit_code, state="failed", event=event)
+
+
+def cancel_run(run: UUID) -> None:
+    """Note a run that somebody cancelled, with Ctrl-C or in Prefect. It may be run again, and goes on with what is there."""
+    exit_code = OUTCOMES["cancelled"].exit_code
+    workbench().store.finish_run(run, outcome=None, exit_code=exit_code, state="cancelled", event=("run.cancelled", {}))
+
+
+def is_cancelled() -> bool:
+    """Whether Prefect was asked to cancel this flow run; False where its server does not answer."""
+    identity = flow_run.get_id()
+    if identity is None:
+        return False
+    try:
+        with get_client(sync_client=True) as client:
+            state = client.read_flow_run(UUID(identity)).state
+    except (httpx.HTTPError, PrefectException):
+        return False
+    return state is not None and (state.is_cancelling() or state.is_cancelled())
+
+
+def note_cancelled(flow: Flow, run: FlowRun, state: State) -> None:
+    """Prefect's hook after a cancellation: the process may have been killed before it could note anything."""
+    for row in workbench().store.runs_of_flow_run(str(run.id)):
+        if row.state in ("running", "interrupted"):
+            cancel_run(row.id)

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from quantplay.engines.scratch import claim_scratch
 from quantplay.envelope.hardware import measure_fingerprint
-from quantplay.errors import IntegrityError
+from quantplay.errors import InputError, IntegrityError
 from quantplay.plan import Plan
 from quantplay.plan_file import read_plan
 from quantplay.plays.pin import Paths, Pinned, locate, require_unchanged
@@ -23,6 +23,7 @@ from quantplay.records import Digest, Fingerprint, Inputs, Record
 from quantplay.settings import Settings, settings
 from quantplay.store.artifacts import ArtifactStore
 from quantplay.store.registry import Store, open_store
+from tasks.inputs import materialised
 from tasks.progress import announce
 
 T = TypeVar("T", bound=Record)
@@ -32,17 +33,27 @@ PATIENCE_SECONDS = 180.0  # for a database that goes away: hours of measuring ar
 class RunRef(Record):
     """What passes between tasks: which run, whose plan, which inputs. Small, and no secret in it."""
 
+    later = frozenset({"sent"})
+
     run: str  # id of the row in `runs`
     plan_path: str
     plan: Digest
     inputs: Inputs
+    sent: bool = False  # to another machine perhaps: plan and inputs are read from database and artifact store
 
     @property
     def id(self) -> UUID:
         return UUID(self.run)
 
+    @property
+    def is_away(self) -> bool:
+        """Whether this machine has no plan file and no inputs of its own."""
+        return self.sent or not Path(self.plan_path).exists()
+
     def read(self) -> Plan:
         """The plan. Raises IntegrityError when the file is no longer the one the run was opened with."""
+        if self.is_away:
+            return self.stored_plan()
         plan = read_plan(Path(self.plan_path))
         if plan.digest() != self.plan:
             raise IntegrityError(
@@ -53,7 +64,22 @@ class RunRef(Record):
             )
         return plan
 
+    def stored_plan(self) -> Plan:
+        """The plan as the product database keeps it. Raises InputError where that database has never seen it."""
+        store = workbench().store
+        plan = store.get_plan(self.plan)
+        if plan is None:
+            raise InputError(
+                f"{self.plan_path} is not on this machine, and its plan is not in the product database", value=store.where,
+                fix="give whoever sends the work and every worker the same QUANTPLAY_DATABASE_URL",
+            )  # fmt: skip
+        return plan
+
     def paths(self) -> Paths:
+        if self.is_away:
+            bench, plan = workbench(), self.stored_plan()
+            folder = bench.settings.home / "inputs"
+            return materialised(plan, self.inputs, bench.artifacts, folder=folder, scratch=bench.scratch)
         return locate(self.read(), Path(self.plan_path).parent)
 
     def pinned(self) -> Pinned:
@@ -95,38 +121,32 @@ def workbench() -> Workbench:
     return bench
 
 
-def once(
-    run: RunRef,
-    play: str,
-    key: Digest,
-    *,
-    find: Callable[[Digest], T | None],
-    make: Callable[[], T],
-    put: Callable[[Digest, T], None],
-) -> T:
+def once(run: RunRef, play: str, key: Digest, *, find: Callable[[Digest], T | None], make: Callable[[], T]) -> T:
     """The record under `key`: found in the product database, or made and recorded, never made twice.
 
-    A second run of the same work waits for the first and then finds its result.
+    A second run of the same work waits for the first and then finds its result. Record, row of the run and event are one
+    transaction: a play is done with all of them, or it is not.
     """
     store = workbench().store
     started = time.monotonic()
-    reused = True
+
+    def settle(record: T, *, reused: bool) -> T:
+        seconds = round(time.monotonic() - started, 3)
+        settled = store.settle(run.id, play=play, key=key, record=record, reused=reused, seconds=seconds)
+        announce(play, "reused" if reused or settled != record else "done")
+        return settled
+
+    def wait() -> None:
+        announce(play, "waiting for another run that does the same work")
+
     record = find(key)
     if record is None:
-        with store.run_lock(key, on_wait=lambda: announce(play, "waiting for another run that does the same work")):
+        with store.hold(key, on_wait=wait) as lock:
             record = find(key)
             if record is None:
                 announce(play, "started")
                 made = make()
-                # A database that restarts meanwhile forgets the lock: another run may have been faster. Its result stays.
-                record = find(key)
-                if record is None:
-                    put(key, made)
-                    record = made
-                reused = record != made
-    seconds = time.monotonic() - started
-    store.record_play(run.id, play=play, key=key, reused=reused, seconds=round(seconds, 3))
-    if not reused:
-        store.append_event("quantplay", "play.done", key, {"run": run.run, "play": play})
-    announce(play, "reused" if reused else "done")
-    return record
+                # A database that restarted meanwhile may have given the lock to another run; then its result stays.
+                store.secure(lock, on_wait=wait)
+                return settle(made, reused=False)
+    return settle(record, reused=True)

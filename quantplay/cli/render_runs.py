@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from quantplay.store.runs import Run, RunPlay
 
 
+STATE_STYLES = {"running": "cyan", "interrupted": "yellow", "cancelled": "yellow"}
+
+
 def runs_table(runs: Sequence[Run], names: Sequence[str], width: int) -> RenderableType:
     """Newest first; `names` are those of the plans."""
     columns = [("run", "left"), ("plan", "text"), ("outcome", "left"), ("started", "left"), ("took", "right")]
@@ -48,7 +51,7 @@ def runs_table(runs: Sequence[Run], names: Sequence[str], width: int) -> Rendera
 def outcome_text(run: Run) -> Text:
     if run.outcome in OUTCOMES:
         return Text(OUTCOMES[run.outcome].title, style=OUTCOME_STYLES.get(run.outcome, "red"))
-    return Text(run.state, style="red" if run.state == "failed" else "cyan")
+    return Text(run.state, style=STATE_STYLES.get(run.state, "red"))
 
 
 def local(moment: datetime) -> str:
@@ -105,6 +108,8 @@ def commands(records: RunRecords) -> Iterator[RenderableType]:
     """What to type for each missing signature; nothing else is on its line, so that it can be copied."""
     if records.awaiting is not None and not records.to_sign:
         yield Text.assemble(("Signed, and not gone on yet: ", "bold"), f"quantplay run {records.awaiting.plan_path}")
+    if records.goes_on is not None:
+        yield Text.assemble(("To go on from what is finished: ", "bold"), records.goes_on)
     if records.to_sign:
         yield Text("To sign (--reject and --rework say no; --comment TEXT says why):", style="bold")
         yield from (Text(f"  {line}") for line in records.to_sign)

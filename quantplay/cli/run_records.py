@@ -21,6 +21,7 @@ from quantplay.records import (
 )
 from quantplay.settings import settings
 from quantplay.signoff import Standing, read_owners, sign_command, standing, verified
+from quantplay.store.signoffs import OPENED, RESUMED
 
 if TYPE_CHECKING:
     from quantplay.store.registry import Store
@@ -46,6 +47,7 @@ class RunRecords:
     awaiting: Awaiting | None = None
     stage: Standing | None = None  # how the stage stands that the run waits at
     revoked: str | None = None  # why the baseline of a run that waits was revoked
+    goes_on: str | None = None  # the command that goes on with a run that was interrupted or cancelled
 
     @property
     def to_sign(self) -> tuple[str, ...]:
@@ -78,6 +80,7 @@ class RunRecords:
             "waits_at": self.awaiting.stage if self.awaiting else None,
             "to_sign": list(self.to_sign),
             "baseline_revoked": self.revoked,
+            "goes_on": self.goes_on,
         }
 
 
@@ -108,7 +111,21 @@ def records_of(store: Store, run: Run) -> RunRecords:
         awaiting=awaiting,
         stage=stage_of(awaiting, signoffs),
         revoked=why_revoked(store, awaiting),
+        goes_on=command_to_go_on(store, run),
     )
+
+
+def command_to_go_on(store: Store, run: Run) -> str | None:
+    """What to type where a run was stopped before its end: a deployed one is retried in Prefect, a local one is run again."""
+    if run.state not in ("interrupted", "cancelled"):
+        return None
+    opened = [event.body for event in store.events(subject=str(run.id)) if event.kind in (OPENED, RESUMED)]
+    if not opened:
+        return None
+    last = opened[-1]
+    if last.get("deployment") is not None and run.prefect_flow_run_id is not None:
+        return f"prefect flow-run retry {run.prefect_flow_run_id}"
+    return f"quantplay run {last['plan_path']}" if "plan_path" in last else None
 
 
 def why_revoked(store: Store, awaiting: Awaiting | None) -> str | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import URL, Engine
+from sqlalchemy import URL, Engine, event
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, ProgrammingError, SQLAlchemyError
 
 from quantplay.errors import InputError, IntegrityError, QuantplayError, ServiceUnavailable
@@ -14,6 +15,13 @@ from quantplay.errors import InputError, IntegrityError, QuantplayError, Service
 OLDEST_SERVER = 140000  # server_version_num of PostgreSQL 14
 ALLOWED = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
 SCHEMES = {"postgres", "postgresql", "postgresql+psycopg"}
+# A machine that is lost says no good-bye: 15 s of silence, then 3 probes 10 s apart, and the other side gives it up.
+CLIENT_KEEPALIVES = {
+    "keepalives": 1, "keepalives_idle": 15, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 45_000
+}  # fmt: skip
+SERVER_KEEPALIVES = {
+    "tcp_keepalives_idle": 15, "tcp_keepalives_interval": 10, "tcp_keepalives_count": 3, "tcp_user_timeout": 45_000
+}  # fmt: skip
 REFUSED_EVENT = "QP001"  # SQLSTATE our own trigger raises
 
 
@@ -42,10 +50,28 @@ def shown(url: URL) -> str:
 
 def make_engine(url: URL) -> Engine:
     """An engine that connects lazily, checks a pooled connection before use and gives up connecting after 10 s."""
-    arguments: dict[str, object] = {"application_name": "quantplay", "keepalives_idle": 60}
-    if "connect_timeout" not in url.query:
-        arguments["connect_timeout"] = 10
-    return sa.create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=20, connect_args=arguments)
+    arguments = {
+        name: value for name, value in {"connect_timeout": 10, **CLIENT_KEEPALIVES}.items() if name not in url.query
+    }
+    engine = sa.create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_size=5,
+        max_overflow=20,
+        connect_args={"application_name": "quantplay", **arguments},
+    )
+    event.listen(engine, "connect", _ask_server_for_keepalives)
+    return engine
+
+
+def _ask_server_for_keepalives(connection: Any, record: object) -> None:
+    """The server's side: it frees the locks of a client whose machine is gone only when it notices. Ignored on a Unix socket."""
+    before, connection.autocommit = connection.autocommit, True
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("; ".join(f"set {name} = {value}" for name, value in SERVER_KEEPALIVES.items()))
+    finally:
+        connection.autocommit = before
 
 
 def check_version(number: int) -> None:

@@ -55,6 +55,26 @@ DECISION = Kind(name="decision", table=tables.decisions, model=Decision)
 PACKAGE = Kind(name="package", table=tables.packages, model=PackageRef)
 CALIBRATION = Kind(name="calibration check", table=tables.calibration_checks, model=CalibrationCheck)
 SIGNOFF = Kind(name="sign-off", table=tables.signoffs, model=SignOff)
+KINDS: tuple[Kind[Any], ...] = (
+    BASELINE, ENVELOPE, RECIPE, ARTIFACT, EVALUATION, DECISION, PACKAGE, CALIBRATION, SIGNOFF, MANIFEST
+)  # fmt: skip
+
+
+def kind_of(record: Record) -> Kind[Any]:
+    """Which table holds this record."""
+    return next(kind for kind in KINDS if type(record) is kind.model)
+
+
+def put_or_get(connection: Connection, kind: Kind[R], key: str, record: R) -> R:
+    """Store `record` under `key`, or give back the one that is there: of two the first stays."""
+    try:
+        put(connection, kind, key, record)
+    except IntegrityError:
+        there = get(connection, kind, key)
+        if there is None:
+            raise
+        return there
+    return record
 
 
 def put(connection: Connection, kind: Kind[R], key: str, record: R, **columns: Any) -> bool:

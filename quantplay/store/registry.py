@@ -6,6 +6,7 @@ Every method is one transaction and may be called again with the same arguments.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
@@ -35,11 +36,22 @@ from quantplay.records import (
     SignOff,
 )
 from quantplay.settings import Settings
-from quantplay.store import connect, embedded, events, jobs, records, runs, sanctions, signoffs, tables, workers
+from quantplay.store import (
+    connect,
+    embedded,
+    events,
+    jobs,
+    records,
+    runs,
+    sanctions,
+    signoffs,
+    tables,
+    workers,
+)
 from quantplay.store.artifacts import ArtifactStore, require_known_protocol
 from quantplay.store.events import Event
 from quantplay.store.jobs import Job, JobOutcome
-from quantplay.store.locks import lock_key
+from quantplay.store.locks import AdvisoryLock, run_lock_key
 from quantplay.store.patience import patiently
 from quantplay.store.records import Kind, R
 from quantplay.store.runs import Attempt, Run
@@ -47,6 +59,8 @@ from quantplay.store.sanctions import Sanction
 from quantplay.store.schema import ensure_schema
 from quantplay.store.signoffs import Awaiting, Check
 from quantplay.store.workers import ALIVE_SECONDS, Worker
+
+POLL_SECONDS = 0.25  # between two looks at a lock that somebody else has
 
 
 def open_store(
@@ -283,13 +297,33 @@ class Store:
 
     # --- runs ----------------------------------------------------------------------------------------------------------
 
-    @patiently
     def start_run(
-        self, *, plan: str, profile: str, run: UUID | None = None, prefect_flow_run_id: str | None = None
+        self,
+        *,
+        plan: str,
+        profile: str,
+        run: UUID | None = None,
+        prefect_flow_run_id: str | None = None,
+        body: Mapping[str, Any] | None = None,
     ) -> UUID:
-        """A new run of a stored plan; with the id of an existing run, that one is running again (a resume)."""
+        """A new run of a stored plan; with the id of an existing run, that one is running again (a resume).
+
+        `body`: of the event that says so, recorded with it.
+        """
+        # The id is made before the transaction: one that is tried again after its answer was lost must not open a second run.
+        identity = run or uuid4()
+        self._start_run(identity, plan, profile, prefect_flow_run_id, body)
+        return identity
+
+    @patiently
+    def _start_run(
+        self, run: UUID, plan: str, profile: str, prefect_flow_run_id: str | None, body: Mapping[str, Any] | None
+    ) -> None:
         with self._begin() as connection:
-            return runs.start(connection, plan=plan, profile=profile, run=run, prefect_flow_run_id=prefect_flow_run_id)
+            new = runs.start(connection, plan=plan, profile=profile, run=run, prefect_flow_run_id=prefect_flow_run_id)
+            if body is not None:
+                kind = signoffs.OPENED if new else signoffs.RESUMED
+                events.append(connection, "quantplay", kind, str(run), body)
 
     @patiently
     def record_play(
@@ -311,6 +345,31 @@ class Store:
             runs.record_play(connection, run, values)
 
     @patiently
+    def settle(
+        self,
+        run: UUID,
+        *,
+        play: str,
+        key: str,
+        record: R,
+        reused: bool,
+        seconds: float,
+    ) -> R:
+        """A play is done: its record (unless one is there already), its row of the run and its event, in one transaction.
+
+        Returns what is recorded under `key`: where another process was faster its record stays, and the play counts as reused.
+        """
+        kind = records.kind_of(record)
+        if not is_digest(key):
+            raise InternalError(f"the key of a {kind.name} must be a digest", value=key)
+        with self._begin() as connection:
+            there = record if reused else records.put_or_get(connection, kind, key, record)
+            values = {"play": play, "key": key, "reused": reused or there != record, "seconds": seconds, "attempt": 1}
+            if runs.record_play(connection, run, values) and not values["reused"]:
+                events.append(connection, "quantplay", "play.done", key, {"run": str(run), "play": play})
+        return there
+
+    @patiently
     def finish_run(
         self,
         run: UUID,
@@ -318,11 +377,29 @@ class Store:
         outcome: str | None,
         exit_code: int,
         package: str | None = None,
-        state: Literal["finished", "failed"] = "finished",
+        state: Literal["finished", "failed", "cancelled"] = "finished",
+        event: tuple[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        """How a run ended; `package` is the key of its package."""
+        """How a run ended; `package` is the key of its package, `event` kind and body of the event recorded with it.
+
+        An error or a cancellation does not undo an ending that another process reached.
+        """
         with self._begin() as connection:
-            runs.finish(connection, run, state=state, outcome=outcome, exit_code=exit_code, package=package)
+            done = runs.finish(connection, run, state=state, outcome=outcome, exit_code=exit_code, package=package)
+            if done and event is not None:
+                events.append(connection, "quantplay", event[0], str(run), event[1])
+
+    @patiently
+    def runs_of_flow_run(self, flow_run: str) -> tuple[Run, ...]:
+        """Runs that this run of a Prefect flow opened or went on with, newest first."""
+        with self._begin() as connection:
+            return runs.of_flow_run(connection, flow_run)
+
+    @patiently
+    def interrupted_runs(self, plan: str) -> tuple[Run, ...]:
+        """Runs of this plan that are noted as running and whose process is gone, newest first."""
+        with self._begin() as connection:
+            return runs.interrupted(connection, plan)
 
     @patiently
     def get_run(self, prefix: str = "") -> Run | None:
@@ -469,31 +546,46 @@ class Store:
         with self._begin() as connection:
             return tuple(sorted(connection.scalars(query)))
 
-    @patiently
-    def _try_lock(self, number: int) -> tuple[Connection, bool]:
-        """A connection of its own, and whether the lock has to be waited for."""
+    def _session(self) -> Connection:
+        """A connection of its own, outside transactions."""
         with connect.translated(self.engine.url):
-            connection = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-            return connection, not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(number)))
+            return self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+
+    @patiently
+    def _attempt(self, lock: AdvisoryLock) -> bool:
+        return lock.attempt()
+
+    def secure(self, lock: AdvisoryLock, on_wait: Callable[[], None] | None = None) -> bool:
+        """Make sure that `lock` is ours, waiting for whoever has it; True where there was somebody to wait for.
+
+        `on_wait` is called once before waiting. A holder asks before it writes: a database that was away may have given the
+        lock to another one.
+        """
+        waited = False
+        while not self._attempt(lock):
+            if not waited and on_wait is not None:
+                on_wait()
+            waited = True
+            time.sleep(POLL_SECONDS)
+        return waited
+
+    @contextlib.contextmanager
+    def hold(self, key: str, on_wait: Callable[[], None] | None = None) -> Iterator[AdvisoryLock]:
+        """Hold `key` alone among all programs on this database, also over a restart of the database.
+
+        The lock goes with the process that holds it, whatever kills that. It is not reentrant: a thread that takes it twice
+        waits for itself.
+        """
+        lock = AdvisoryLock(self._session, run_lock_key(key))
+        try:
+            lock.waited = self.secure(lock, on_wait)
+            lock.keep()
+            yield lock
+        finally:
+            lock.release()
 
     @contextlib.contextmanager
     def run_lock(self, key: str, on_wait: Callable[[], None] | None = None) -> Iterator[bool]:
-        """Hold `key` alone among all programs on this database; yields whether it had to wait for another one.
-
-        `on_wait` is called once before waiting. The lock goes with the process that holds it, whatever kills that. It is
-        not reentrant: a thread that takes it twice waits for itself.
-        """
-        number = lock_key(f"run {key}")
-        with contextlib.ExitStack() as stack:
-            connection, waits = self._try_lock(number)
-            stack.enter_context(connection)
-            try:
-                if waits:
-                    if on_wait is not None:
-                        on_wait()
-                    with connect.translated(self.engine.url):
-                        connection.execute(sa.select(sa.func.pg_advisory_lock(number)))
-                yield waits
-            finally:
-                # Ending the session frees the lock in every case, also where the connection is broken.
-                connection.invalidate()
+        """`hold`, for who only wants to know whether there was another one to wait for."""
+        with self.hold(key, on_wait) as lock:
+            yield lock.waited

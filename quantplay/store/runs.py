@@ -1,4 +1,8 @@
-"""Runs, what each play of a run did, and the count of looks at a gate split."""
+"""Runs, what each play of a run did, and the count of looks at a gate split.
+
+A run whose process is gone can't say so itself. So `interrupted` is no column: a run is noted as running, and nobody holds the lock
+that whoever works on it holds.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -14,7 +18,10 @@ from sqlalchemy.dialects.postgresql import insert
 
 from quantplay.errors import InputError
 from quantplay.store import tables
-from quantplay.store.locks import lock_key
+from quantplay.store.locks import held_keys, lock_key, run_lock_key, turn_name
+
+SETTLING = sa.text("interval '15 seconds'")
+"""How long a young run, or a database that was just started, gets for taking its lock before a run counts as interrupted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +43,7 @@ class Run:
     id: UUID
     plan: str  # digest of the plan
     profile: str
-    state: str  # running | finished | failed
+    state: str  # running | interrupted | finished | failed | cancelled
     outcome: str | None  # locked, close, broken ...
     exit_code: int | None
     started_at: datetime
@@ -57,11 +64,9 @@ class Attempt:
     at: datetime
 
 
-def start(
-    connection: Connection, *, plan: str, profile: str, run: UUID | None, prefect_flow_run_id: str | None
-) -> UUID:
-    """A new run; or, with the id of one that exists, that one running again (a resume)."""
-    identity = run or uuid4()
+def start(connection: Connection, *, plan: str, profile: str, run: UUID, prefect_flow_run_id: str | None) -> bool:
+    """A new run; or, with the id of one that exists, that one running again (a resume). Returns whether it is new."""
+    identity = run
     table = tables.runs
     row = insert(table).values(
         id=identity, plan=plan, profile=profile, state="running", prefect_flow_run_id=prefect_flow_run_id
@@ -70,42 +75,53 @@ def start(
     if prefect_flow_run_id is not None:
         again["prefect_flow_run_id"] = prefect_flow_run_id
     open_ = table.c.outcome.is_(None) | (table.c.outcome == "awaiting_signature")
-    there = connection.scalar(
-        row.on_conflict_do_update(index_elements=["id"], set_=again, where=open_).returning(table.c.plan)
-    )
+    new = sa.literal_column("xmax = 0")  # inserted by this statement, not updated
+    there = connection.execute(
+        row.on_conflict_do_update(index_elements=["id"], set_=again, where=open_).returning(
+            table.c.plan, new.label("new")
+        )
+    ).first()
     if there is None:
         raise InputError(
             "this run has ended and can't go on",
             value=f"run {identity}",
             fix=f"`quantplay show {str(identity)[:8]}` says how",
         )
-    if there != plan:
-        raise InputError("this run belongs to another plan", value=f"run {identity}, plan {plan[:12]}", allowed=there)
-    return identity
+    if there.plan != plan:
+        raise InputError(
+            "this run belongs to another plan", value=f"run {identity}, plan {plan[:12]}", allowed=there.plan
+        )
+    return there.new
 
 
 def finish(
     connection: Connection, run: UUID, *, state: str, outcome: str | None, exit_code: int, package: str | None
-) -> None:
+) -> bool:
+    """How a run ended. An error or a cancellation does not undo an ending that another process reached: False."""
     table = tables.runs
-    changed = connection.execute(
+    row = connection.execute(sa.select(table.c.outcome).where(table.c.id == run).with_for_update()).first()
+    if row is None:
+        raise InputError("there is no such run", value=run, fix="list the runs with `quantplay show`")
+    if outcome is None and row.outcome not in (None, "awaiting_signature"):
+        return False
+    connection.execute(
         sa.update(table)
         .where(table.c.id == run)
         .values(state=state, outcome=outcome, exit_code=exit_code, package=package, finished_at=tables.NOW)
     )
-    if changed.rowcount != 1:
-        raise InputError("there is no such run", value=run, fix="list the runs with `quantplay show`")
+    return True
 
 
-def record_play(connection: Connection, run: UUID, values: dict[str, Any]) -> None:
-    """Note a finished play; the first note of the same play and key stays."""
-    connection.execute(insert(tables.run_plays).values(run=run, **values).on_conflict_do_nothing())
+def record_play(connection: Connection, run: UUID, values: dict[str, Any]) -> bool:
+    """Note a finished play; the first note of the same play and key stays. Returns whether this is the first."""
+    noted = insert(tables.run_plays).values(run=run, **values).on_conflict_do_nothing()
+    return connection.scalar(noted.returning(tables.run_plays.c.run)) is not None
 
 
 def find(connection: Connection, *, prefix: str = "", limit: int | None = None) -> tuple[Run, ...]:
     """Runs whose id starts with `prefix`, newest first."""
     table = tables.runs
-    query = sa.select(table).order_by(table.c.started_at.desc(), table.c.id)
+    query = sa.select(table)
     if prefix:
         wanted = prefix.lower().strip()
         # An id written without hyphens is found as well.
@@ -113,9 +129,46 @@ def find(connection: Connection, *, prefix: str = "", limit: int | None = None) 
             sa.func.starts_with(sa.cast(table.c.id, sa.Text), wanted)
             | sa.func.starts_with(sa.func.replace(sa.cast(table.c.id, sa.Text), "-", ""), wanted)
         )
-    rows = connection.execute(query.limit(limit)).all()
+    return _read(connection, query.limit(limit))
+
+
+def of_flow_run(connection: Connection, flow_run: str) -> tuple[Run, ...]:
+    """Runs that this run of a Prefect flow opened or went on with, newest first."""
+    return _read(connection, sa.select(tables.runs).where(tables.runs.c.prefect_flow_run_id == flow_run))
+
+
+def interrupted(connection: Connection, plan: str) -> tuple[Run, ...]:
+    """Runs of this plan whose process is gone, newest first."""
+    table = tables.runs
+    found = _read(connection, sa.select(table).where(table.c.plan == plan, table.c.state == "running"))
+    return tuple(run for run in found if run.state == "interrupted")
+
+
+def _read(connection: Connection, query: sa.Select[Any]) -> tuple[Run, ...]:
+    table = tables.runs
+    rows = connection.execute(query.order_by(table.c.started_at.desc(), table.c.id)).all()
     plays = _plays(connection, [row.id for row in rows])
-    return tuple(Run(**row._mapping, plays=tuple(plays.get(row.id, ()))) for row in rows)
+    gone = _gone(connection, [row.id for row in rows if row.state == "running"])
+    return tuple(
+        Run(
+            **{**row._mapping, "state": "interrupted" if row.id in gone else row.state},
+            plays=tuple(plays.get(row.id, ())),
+        )
+        for row in rows
+    )
+
+
+def _gone(connection: Connection, running: Sequence[UUID]) -> frozenset[UUID]:
+    """Which of the runs noted as running nobody works on."""
+    if not running:
+        return frozenset()
+    table = tables.runs
+    settled = (tables.NOW - table.c.started_at > SETTLING) & (
+        tables.NOW - sa.func.pg_postmaster_start_time() > SETTLING
+    )
+    old = connection.scalars(sa.select(table.c.id).where(table.c.id.in_(running), settled)).all()
+    held = held_keys(connection) if old else frozenset()
+    return frozenset(run for run in old if run_lock_key(turn_name(run)) not in held)
 
 
 def _plays(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, list[RunPlay]]:

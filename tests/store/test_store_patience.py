@@ -15,7 +15,7 @@ import store_samples as samples
 
 from quantplay.errors import ServiceUnavailable
 from quantplay.settings import Settings
-from quantplay.store import embedded
+from quantplay.store import embedded, locks
 from quantplay.store.registry import open_store
 
 
@@ -81,3 +81,43 @@ def test_patience_ends(home: Settings) -> None:
         with pytest.raises(ServiceUnavailable, match="does not answer"):
             store.events()
         assert 0.9 < time.monotonic() - started < 20
+
+
+def test_who_waits_for_a_lock_outlives_the_database(home: Settings) -> None:
+    with open_store(home, patience_seconds=60) as first, open_store(home, patience_seconds=60) as second:
+        waiting, got = threading.Event(), []
+
+        def wait() -> None:
+            with second.run_lock("work", waiting.set) as waited:
+                got.append((time.monotonic(), waited))
+
+        thread = threading.Thread(target=wait)
+        with first.hold("work") as lock:
+            thread.start()
+            assert waiting.wait(10)
+            kill_server(home)
+            embedded.start_embedded(home.home)
+            # Who held it before has it again, ahead of who waits.
+            assert first.secure(lock) is False
+            time.sleep(2)
+            assert not got
+            released = time.monotonic()
+        thread.join(30)
+        assert got[0][0] >= released
+        assert got[0][1] is True
+
+
+def test_who_lost_a_lock_notices_before_it_writes(home: Settings) -> None:
+    with open_store(home, patience_seconds=60) as first, open_store(home, patience_seconds=60) as second:
+        lock = locks.AdvisoryLock(first._session, locks.run_lock_key("work"))
+        assert lock.attempt()  # nobody looks after it
+        kill_server(home)
+        embedded.start_embedded(home.home)
+        with second.run_lock("work") as waited:
+            assert not waited
+            with pytest.raises(ServiceUnavailable):
+                lock.attempt()  # the session is gone
+            assert lock.attempt() is False  # and another one has the lock
+        assert first.secure(lock) is False  # that one has ended
+        assert lock.attempt()
+        lock.release()

@@ -10,10 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID, uuid4
 
 import pytest
+import sqlalchemy as sa
 import store_samples as samples
 
 from quantplay.errors import InputError, IntegrityError
 from quantplay.settings import Settings
+from quantplay.store import runs
+from quantplay.store.locks import turn_name
 from quantplay.store.registry import Store, open_store
 
 
@@ -141,6 +144,78 @@ def test_the_lock_is_free_after_an_error(store: Store) -> None:
         raise RuntimeError
     with store.run_lock("plan", lambda: pytest.fail("still held")):
         pass
+
+
+def test_an_ending_is_not_undone_by_a_process_that_fails_later(store: Store) -> None:
+    run = store.start_run(plan=store.put_plan(samples.plan()), profile="internal")
+    store.finish_run(run, outcome=None, exit_code=130, state="cancelled", event=("run.cancelled", {}))
+    cancelled = store.get_run(str(run))
+    assert cancelled is not None
+    assert (cancelled.state, cancelled.outcome, cancelled.exit_code) == ("cancelled", None, 130)
+    store.finish_run(run, outcome="close", exit_code=11, event=("run.finished", {"outcome": "close"}))
+    store.finish_run(run, outcome=None, exit_code=1, state="failed", event=("run.failed", {"error": "late"}))
+    ended = store.get_run(str(run))
+    assert ended is not None
+    assert (ended.state, ended.outcome, ended.exit_code) == ("finished", "close", 11)
+    assert [event.kind for event in store.events(subject=str(run))] == ["run.cancelled", "run.finished"]
+
+
+def test_a_run_whose_process_is_gone_is_interrupted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "SETTLING", sa.text("interval '0'"))
+    plan = store.put_plan(samples.plan())
+    run = store.start_run(plan=plan, profile="internal", prefect_flow_run_id="flow-1", body={"inputs": {}})
+    with store.run_lock(turn_name(run)):
+        assert [one.state for one in store.list_runs()] == ["running"]
+        assert store.interrupted_runs(plan) == ()
+    assert [one.state for one in store.list_runs()] == ["interrupted"]
+    assert [one.id for one in store.interrupted_runs(plan)] == [run]
+    assert [one.id for one in store.runs_of_flow_run("flow-1")] == [run]
+    store.start_run(plan=plan, profile="internal", run=run, prefect_flow_run_id="flow-2", body={})
+    assert store.runs_of_flow_run("flow-1") == ()
+    store.finish_run(run, outcome="close", exit_code=11)
+    assert [one.state for one in store.list_runs()] == ["finished"]
+    assert store.interrupted_runs(plan) == ()
+    assert [event.kind for event in store.events(subject=str(run))] == ["run.opened", "run.resumed"]
+
+
+def test_a_young_run_gets_time_to_take_its_lock(store: Store) -> None:
+    store.start_run(plan=store.put_plan(samples.plan()), profile="internal")
+    assert [one.state for one in store.list_runs()] == ["running"]
+
+
+def test_record_row_and_event_of_a_play_are_one_transaction(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = store.start_run(plan=store.put_plan(samples.plan()), profile="internal")
+    key, made = samples.digest("evaluation"), samples.evaluation()
+    arguments = {"play": "evaluate", "key": key, "record": made, "reused": False, "seconds": 1.0}
+    with monkeypatch.context() as broken:
+        broken.setattr("quantplay.store.events.append", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            store.settle(run, **arguments)
+    assert store.get_evaluation(key) is None
+    row = store.get_run(str(run))
+    assert row is not None
+    assert row.plays == ()
+    for _ in range(2):  # tried again after its answer was lost
+        assert store.settle(run, **arguments) == made
+    assert store.get_evaluation(key) == made
+    assert [event.kind for event in store.events(subject=key)] == ["play.done"]
+
+
+def test_of_two_results_under_one_key_the_first_stays(store: Store) -> None:
+    plan = store.put_plan(samples.plan())
+    first, second = (store.start_run(plan=plan, profile="internal") for _ in range(2))
+    key, made, slower = (
+        samples.digest("e"),
+        samples.envelope(),
+        samples.envelope().model_copy(update={"reasons": ("other",)}),
+    )
+    arguments = {"play": "envelope", "key": key, "reused": False, "seconds": 1.0}
+    assert store.settle(first, record=made, **arguments) == made
+    assert store.settle(second, record=slower, **arguments) == made
+    row = store.get_run(str(second))
+    assert row is not None
+    assert [(play.play, play.reused) for play in row.plays] == [("envelope", True)]
+    assert len(store.events(subject=key)) == 1
 
 
 HOLD = """

@@ -11,9 +11,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "outcomes.md"
 def test_exit_codes_are_distinct_and_leave_room_for_the_shell():
     codes = [outcome.exit_code for outcome in OUTCOMES.values()]
     assert len(set(codes)) == len(codes)
-    assert all(0 <= code < 126 for code in codes)
+    assert all(0 <= code < 126 or code == 130 for code in codes)  # 130: what a shell gives for Ctrl-C
     assert all(outcome_of_exit_code(outcome.exit_code) == name for name, outcome in OUTCOMES.items())
-    assert outcome_of_exit_code(130) is None
+    assert outcome_of_exit_code(1000) is None
 
 
 def test_only_locked_is_zero_and_good():
@@ -32,7 +32,7 @@ def test_the_page_is_the_table():
             outcome.title,
             outcome.when,
             str(outcome.exit_code),
-            "Failed" if outcome.state == "FAILED" else f"Completed, named {outcome.state_name}",
+            outcome.state_name if outcome.state != "COMPLETED" else f"Completed, named {outcome.state_name}",
         )
         for outcome in OUTCOMES.values()
     ]
