@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from flows.services import ensure_server, prefect_environment, stop_server
+from flows.services import ensure_server, prefect_environment
 from quantplay.settings import settings
 
 
@@ -41,16 +41,3 @@ def run_plan(
     run_id = cast("str", state.result())  # raises the run's own error where it failed
     flow_run = state.state_details.flow_run_id
     return LocalRun(run=run_id, page=f"{server.page}/runs/flow-run/{flow_run}")
-
-
-def stop_services() -> list[str]:
-    """Stop what `run_plan` started; names of what was stopped."""
-    from quantplay.store.embedded import stop_embedded
-
-    here = settings()
-    stopped = []
-    if stop_server(here):
-        stopped.append("Prefect server")
-    if here.database_url is None and stop_embedded(here.home):
-        stopped.append("PostgreSQL")
-    return stopped

@@ -81,6 +81,21 @@ def ensure_server(settings: Settings, say: Callable[[str], None]) -> PrefectServ
     return PrefectServer(api_url=running, started=started)
 
 
+def api_environment(settings: Settings) -> dict[str, str]:
+    """What a client of the server in use needs. Raises ServiceUnavailable where none is named and none runs here."""
+    if settings.prefect_api_url:
+        require_healthy(settings.prefect_api_url)
+        return {"PREFECT_API_URL": settings.prefect_api_url}
+    running = running_server(settings.home / "prefect")
+    if running is None:
+        raise ServiceUnavailable(
+            "no Prefect server runs here",
+            value=settings.home,
+            fix="start one with `quantplay up`, or name one in PREFECT_API_URL",
+        )
+    return {**prefect_environment(settings), "PREFECT_API_URL": running}
+
+
 def running_server(folder: Path) -> str | None:
     """API address of the server noted in `folder`, if it is alive and healthy."""
     note = read_note(folder)

@@ -201,6 +201,30 @@ def migrate(json: AsJson = False) -> None:
 
 
 @app.command()
-def down(json: AsJson = False) -> None:
-    """Stop what quantplay started here. That is its database and its Prefect server; the data stays."""
-    start("down", json=json)
+def up(
+    workers: Annotated[bool, typer.Option(help="Also start this machine's workers.")] = True,
+    json: AsJson = False,
+) -> None:
+    """Make everything the Prefect UI needs. Database, server, pools, workers, deployments; once more changes nothing."""
+    start("up", workers=workers, json=json)
+
+
+@app.command()
+def worker(
+    pool: Annotated[str, typer.Option(help="cpu: orchestration; gpu: heavy plays, one at a time.", show_default=False)],
+    name: Annotated[str | None, typer.Option(help="Its name in the UI; HOST-POOL by default.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Device of its jobs, as `nvidia-smi -L` names it; the first by default.")
+    ] = None,
+) -> None:
+    """Pull runs from a work pool until told to stop. The first signal lets running jobs finish, a second ends them."""
+    start("worker", pool=pool, name=name, device=device)
+
+
+@app.command()
+def down(
+    drain: Annotated[bool, typer.Option("--drain", help="Let running jobs finish first.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Stop what quantplay started here. Its workers, its Prefect server and its database; the data stays."""
+    start("down", drain=drain, json=json)

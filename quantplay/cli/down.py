@@ -1,14 +1,15 @@
-"""`quantplay down`: stop what a run started here."""
+"""`quantplay down`: stop what was started here, workers first."""
 
 from __future__ import annotations
 
 import json as json_library
 
 
-def command(json: bool = False) -> int:
-    from flows.local import stop_services
+def command(drain: bool = False, json: bool = False) -> int:
+    from flows.up import take_down
+    from quantplay.settings import settings
 
-    stopped = list(stop_services())
+    stopped = take_down(settings(), drain)
     if json:
         print(json_library.dumps({"stopped": stopped}))
     else:

@@ -1,0 +1,128 @@
+"""The workers of this machine: a process each, started, found again and stopped. A note with the process id says which they are."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.services import reap, runs_module
+from flows.worker import Place, default_name
+from quantplay.envelope.hardware import read_devices
+from quantplay.settings import Settings
+
+COMMAND = "quantplay.cli"
+ENDING_SECONDS = 20.0  # for the runs of a worker that was told to end them
+GRACE_SECONDS = 2.0  # an idle worker leaves at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalWorker:
+    """A worker process of this machine."""
+
+    name: str
+    pid: int
+
+
+def wanted_places() -> tuple[Place, ...]:
+    """One worker for orchestration, one for each device; a machine without an accelerator is itself the device."""
+    devices = read_devices()
+    heavy = [
+        Place(name=default_name("gpu", str(index) if len(devices) > 1 else None), pool="gpu", device=device)
+        for index, device in enumerate(devices or ("cpu",))
+    ]
+    return (Place(name=default_name("cpu"), pool="cpu", device="cpu"), *heavy)
+
+
+def folder_of(settings: Settings) -> Path:
+    return settings.home / "prefect" / "workers"
+
+
+def ensure_worker(settings: Settings, place: Place) -> LocalWorker | None:
+    """Start the worker where it does not run; None where it does. The caller holds the lock of `quantplay up`."""
+    folder = folder_of(settings)
+    note = folder / f"{place.name}.json"
+    found = read_note(note)
+    if found is not None and alive(found):
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    words = ["worker", "--pool", place.pool, "--name", place.name, "--device", place.device]
+    with (folder / f"{place.name}.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", COMMAND, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # Ctrl-C in the terminal of `up` is not meant for it
+        )
+    note.write_text(json.dumps({"name": place.name, "pid": process.pid}))
+    return LocalWorker(name=place.name, pid=process.pid)
+
+
+def local_workers(settings: Settings) -> tuple[LocalWorker, ...]:
+    """Those that run, by name."""
+    found = (read_note(note) for note in sorted(folder_of(settings).glob("*.json")))
+    return tuple(worker for worker in found if worker is not None and alive(worker))
+
+
+def stop_workers(settings: Settings, drain: bool = False) -> list[str]:
+    """Stop every worker of this machine and what it still runs; their names. drain: let running jobs finish first."""
+    running = local_workers(settings)
+    tell(running, signal.SIGTERM)  # no new runs
+    wait_for(running, float("inf") if drain else GRACE_SECONDS)
+    tell(running, signal.SIGTERM)  # end the runs; their states say so
+    wait_for(running, ENDING_SECONDS)
+    for worker in running:
+        if alive(worker):
+            os.killpg(worker.pid, signal.SIGKILL)
+    wait_for(running, GRACE_SECONDS)
+    end_leftovers(settings)
+    for note in folder_of(settings).glob("*.json"):
+        note.unlink(missing_ok=True)
+    return [worker.name for worker in running]
+
+
+def tell(workers: Iterable[LocalWorker], number: signal.Signals) -> None:
+    for worker in workers:
+        if alive(worker):
+            os.kill(worker.pid, number)
+
+
+def wait_for(workers: Iterable[LocalWorker], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while any(alive(worker) for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def end_leftovers(settings: Settings) -> None:
+    """End runs whose worker was killed: they would wait for a database that is about to stop."""
+    import psutil
+
+    home = str(settings.home / "prefect")
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and "prefect" in " ".join(process.cmdline()):
+                theirs = process.environ()
+                if theirs.get("PREFECT__FLOW_RUN_ID") and theirs.get("PREFECT_HOME") == home:
+                    process.kill()
+        except psutil.Error:
+            continue
+
+
+def read_note(path: Path) -> LocalWorker | None:
+    try:
+        return LocalWorker(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def alive(worker: LocalWorker) -> bool:
+    """Whether the process is that very worker: a number can belong to another process by now."""
+    reap(worker.pid)
+    return runs_module(worker.pid, COMMAND, "worker", worker.name)

@@ -1,0 +1,107 @@
+"""The work pools: `cpu` for orchestration, `gpu` for heavy plays, each with the same three queues."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import WorkPool
+
+QUEUES = {"interactive": 1, "revalidation": 2, "batch": 3}
+"""Name and priority; 1 is served first. What names no queue waits in the last one."""
+ORCHESTRATIONS = 8
+"""Runs at once on `cpu`: they mostly wait. The deployments' own limits add up to it, so that none starves another."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """A work pool as it has to be."""
+
+    name: str
+    description: str
+    limit: int  # runs at once
+
+
+def pools(devices: int) -> tuple[Pool, ...]:
+    """devices: how many devices the workers of `gpu` have; one job at a time on each."""
+    return (
+        Pool(name="cpu", description="Orchestration: runs that send heavy plays on and wait.", limit=ORCHESTRATIONS),
+        Pool(name="gpu", description="Heavy plays, one at a time on each device.", limit=max(devices, 1)),
+    )
+
+
+async def ensure_pools(client: PrefectClient, devices: int) -> list[str]:
+    """Make the pools what they have to be; returns what was changed, in words."""
+    changed = []
+    for wanted in pools(devices):
+        pool = await found_pool(client, wanted.name)
+        if pool is None:
+            pool = await made_pool(client, wanted)
+            changed.append(f"work pool {wanted.name}")
+        elif pool.concurrency_limit != wanted.limit:
+            from prefect.client.schemas.actions import WorkPoolUpdate
+
+            await client.update_work_pool(wanted.name, WorkPoolUpdate(concurrency_limit=wanted.limit))
+            changed.append(f"limit of work pool {wanted.name}: {wanted.limit}")
+        changed += await ensure_queues(client, pool)
+    return changed
+
+
+async def found_pool(client: PrefectClient, name: str) -> WorkPool | None:
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        return await client.read_work_pool(name)
+    except ObjectNotFound:
+        return None
+
+
+async def made_pool(client: PrefectClient, wanted: Pool) -> WorkPool:
+    """A new pool, or the one somebody else made at this moment."""
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.exceptions import ObjectAlreadyExists
+    from prefect.workers.process import ProcessWorker
+
+    body = WorkPoolCreate(
+        name=wanted.name,
+        type="process",
+        description=wanted.description,
+        concurrency_limit=wanted.limit,
+        base_job_template=ProcessWorker.get_default_base_job_template(),
+    )
+    try:
+        return await client.create_work_pool(body)
+    except ObjectAlreadyExists:
+        return await client.read_work_pool(wanted.name)
+
+
+async def ensure_queues(client: PrefectClient, pool: WorkPool) -> list[str]:
+    """The three queues with their priorities. The queue Prefect makes with every pool becomes the last of them."""
+    changed = []
+    found = {queue.name: queue for queue in await client.read_work_queues(work_pool_name=pool.name)}
+    last = max(QUEUES, key=QUEUES.__getitem__)
+    if last not in found and pool.default_queue_id is not None:
+        await client.update_work_queue(pool.default_queue_id, name=last)
+        changed.append(f"queue {pool.name}/{last}")
+    for name in QUEUES:
+        if name not in found and name != last:
+            await made_queue(client, pool.name, name)
+            changed.append(f"queue {pool.name}/{name}")
+    # Each change of one priority moves the others along, so they are set from the first to the last, then read again.
+    for name, priority in QUEUES.items():
+        queues = {queue.name: queue for queue in await client.read_work_queues(work_pool_name=pool.name)}
+        if queues[name].priority != priority:
+            await client.update_work_queue(queues[name].id, priority=priority)
+            changed.append(f"priority of queue {pool.name}/{name}: {priority}")
+    return changed
+
+
+async def made_queue(client: PrefectClient, pool: str, name: str) -> None:
+    from prefect.exceptions import ObjectAlreadyExists
+
+    try:
+        await client.create_work_queue(name=name, priority=QUEUES[name], work_pool_name=pool)
+    except ObjectAlreadyExists:
+        return

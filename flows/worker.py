@@ -1,0 +1,148 @@
+"""A worker: says what it has, then pulls runs from one pool until it is told to stop.
+
+The first SIGTERM or SIGINT lets running jobs finish and takes no new ones; the second ends them, and they are marked as crashed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flows.pools import ORCHESTRATIONS
+from flows.services import api_environment
+from quantplay.errors import InputError, QuantplayError
+from quantplay.settings import Settings
+from quantplay.store.registry import Store, open_store
+
+if TYPE_CHECKING:
+    from prefect.workers.process import ProcessWorker
+
+SEEN_SECONDS = 20.0  # a worker not seen for two minutes counts as gone
+# What Prefect's worker and the runs it starts read when they are imported.
+ENVIRONMENT = {
+    "PREFECT_WORKER_QUERY_SECONDS": "2",
+    "PREFECT_WORKER_PREFETCH_SECONDS": "1",
+    "PREFECT_WORKER_ENABLE_CANCELLATION": "true",  # also of a run whose process has not started yet
+    "PREFECT_WORKER_CANCELLATION_POLL_SECONDS": "10",
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # what deployments/automations.yaml counts on
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Which worker this is, and where."""
+
+    name: str
+    pool: str
+    device: str  # identity of the device its jobs run on
+
+
+def default_name(pool: str, device: str | None = None) -> str:
+    """One worker a pool and host; one a device where a host has several."""
+    return "-".join(part for part in (socket.gethostname(), pool, device) if part)
+
+
+def serve(here: Settings, place: Place, say: Callable[[str], None]) -> None:
+    """Work until told to stop. Raises ServiceUnavailable where database or Prefect server do not answer."""
+    if "/" in place.name or "%" in place.name:
+        raise InputError("the worker's name can't be used", value=place.name, allowed="a name without / and %")
+    os.environ.update(api_environment(here))
+    os.environ.update({name: os.environ.get(name, value) for name, value in ENVIRONMENT.items()})
+    os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = ENVIRONMENT["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"]
+    os.environ.pop("QUANTPLAY_POOL", None)  # a job does its play itself; who sends plays on says so in its deployment
+    os.environ["QUANTPLAY_DEVICE"] = place.device
+    if place.device.startswith(("GPU-", "MIG-")):
+        os.environ["CUDA_VISIBLE_DEVICES"] = place.device  # its jobs see this device and no other
+    with open_store(here, say) as store:
+        declare(store, place)
+        gone = threading.Event()
+        presence = threading.Thread(target=stay_seen, args=(store, place, gone), daemon=True)
+        presence.start()
+        try:
+            asyncio.run(pull(place, say))
+        finally:
+            gone.set()
+            presence.join()
+            farewell(store, place)
+
+
+def declare(store: Store, place: Place) -> None:
+    from quantplay.envelope.hardware import read_hardware
+
+    hardware = read_hardware()
+    chip = (
+        hardware.cpu if place.device == "cpu" or not hardware.accelerators else hardware.accelerators[0].split(",")[0]
+    )
+    store.declare_worker(
+        name=place.name, pool=place.pool, host=socket.gethostname(), device=place.device, hardware=hardware, chip=chip
+    )
+
+
+def stay_seen(store: Store, place: Place, gone: threading.Event) -> None:
+    """Say every few seconds that the worker lives; a database that is away hears it later."""
+    while not gone.wait(SEEN_SECONDS):
+        try:
+            if not store.worker_seen(place.name):
+                declare(store, place)
+        except QuantplayError:
+            continue
+
+
+def farewell(store: Store, place: Place) -> None:
+    try:
+        store.worker_stopped(place.name)
+    except QuantplayError:
+        return  # the database is away: the worker is not seen any more, which says the same a little later
+
+
+async def pull(place: Place, say: Callable[[str], None]) -> None:
+    """Prefect's process worker, stopped in two steps."""
+    from prefect.workers.process import ProcessWorker
+
+    limit = 1 if place.pool == "gpu" else ORCHESTRATIONS
+    worker = ProcessWorker(work_pool_name=place.pool, name=place.name, limit=limit, create_pool_if_not_found=False)
+    draining = asyncio.Event()
+    take = worker.get_and_submit_flow_runs
+
+    async def take_unless_draining() -> Any:
+        return [] if draining.is_set() else await take()
+
+    worker.get_and_submit_flow_runs = take_unless_draining
+    working = asyncio.create_task(worker.start(printer=say))
+    leaving = asyncio.create_task(leave_when_idle(worker, draining, working))
+    told = False
+
+    def stop() -> None:
+        nonlocal told
+        if told:
+            say("ending the runs that are still there")
+            working.cancel()
+        else:
+            told = True
+            say("taking no new runs; a second signal ends those that are still there")
+            draining.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    try:
+        await working
+    except asyncio.CancelledError:
+        if not told:
+            raise
+    finally:
+        leaving.cancel()
+
+
+async def leave_when_idle(worker: ProcessWorker, draining: asyncio.Event, working: asyncio.Task[None]) -> None:
+    """End `working` once the worker was asked to stop and nothing runs on it any more."""
+    await draining.wait()
+    while worker.is_setup and worker.limiter.borrowed_tokens:
+        await asyncio.sleep(0.2)
+    working.cancel()
