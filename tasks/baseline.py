@@ -9,6 +9,7 @@ from quantplay.handoff.markdown import baseline_markdown
 from quantplay.plays import keys
 from quantplay.plays.baseline import measure_baseline
 from quantplay.records import Baseline, Digest
+from tasks.device import on_device
 from tasks.options import PLAY
 from tasks.progress import reporter
 from tasks.reference import full_precision
@@ -31,7 +32,7 @@ def baseline(run: RunRef) -> Digest:
             reference=full_precision(run), threads=bench.threads, on_progress=reporter("baseline"),
         )  # fmt: skip
 
-    record = once(run, "baseline", key, find=bench.store.get_baseline, make=make)
+    record = once(run, "baseline", key, find=bench.store.get_baseline, make=on_device(run, "baseline", make))
     bench.store.sanction_baseline(key, identity, plan.evaluation.baseline_days)
     create_markdown_artifact(
         baseline_markdown(record, plan), key="baseline", description="Full precision, before anything"

@@ -16,6 +16,7 @@ from quantplay.plays.rot import require_sound
 from quantplay.plays.target import target_waivers
 from quantplay.records import Artifact, Baseline, Decision, Digest, Evaluation, Waiver
 from tasks.artifacts import local_copy
+from tasks.device import on_device
 from tasks.options import PLAY
 from tasks.progress import reporter
 from tasks.reference import full_precision
@@ -40,7 +41,7 @@ def evaluate(run: RunRef, baseline_key: Digest, artifact_key: Digest) -> Digest:
             fingerprint=bench.fingerprint, threads=bench.threads, on_progress=reporter("evaluate"),
         )  # fmt: skip
 
-    once(run, "evaluate", key, find=bench.store.get_evaluation, make=make)
+    once(run, "evaluate", key, find=bench.store.get_evaluation, make=on_device(run, "evaluate", make))
     return key
 
 

@@ -9,17 +9,18 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 
 from quantplay.errors import InputError, IntegrityError
-from quantplay.handoff.contents import PackageContents, installed_distributions, source_files
+from quantplay.handoff.contents import PackageContents, installed_distributions
 from quantplay.handoff.pack import write_package
 from quantplay.handoff.verify import verify
 from quantplay.plays import keys
 from quantplay.plays.pin import require_unchanged
 from quantplay.plays.target import require_target
-from quantplay.records import Digest, PackageRef
+from quantplay.records import Digest, Hardware, PackageRef
 from quantplay.store.registry import Store
 from tasks.artifacts import local_copy
 from tasks.options import PLAY
 from tasks.results import Trail, results_of, seconds_of
+from tasks.sending import sources_of, store_input
 from tasks.workbench import RunRef, once, workbench
 
 
@@ -27,8 +28,9 @@ from tasks.workbench import RunRef, once, workbench
 def lock(run: RunRef, trail: Trail) -> Digest:
     """Archive the inputs and write the package (or find it); returns the key of the PackageRef."""
     bench, plan = workbench(), run.read()
-    require_target(plan, bench.fingerprint.hardware)
     assert trail.decision is not None
+    assert trail.baseline is not None
+    require_target(plan, measured_on(bench.store, trail.baseline))
     require_not_revoked(bench.store, run, trail)
     key = keys.package_key(plan, trail.decision)
 
@@ -55,6 +57,13 @@ def lock(run: RunRef, trail: Trail) -> Digest:
     return key
 
 
+def measured_on(store: Store, baseline: Digest) -> Hardware:
+    """What the run's numbers were measured on, which may be another machine than this one."""
+    record = store.get_baseline(baseline)
+    assert record is not None
+    return record.fingerprint.hardware
+
+
 def require_not_revoked(store: Store, run: RunRef, trail: Trail) -> None:
     """Raises InputError where what the decision rests on was revoked while the run waited for people."""
     revoked = store.revoked_baseline(trail.baseline) if trail.baseline is not None else None
@@ -71,26 +80,10 @@ def archive_inputs(run: RunRef) -> None:
     bench, paths = workbench(), run.paths()
     require_unchanged(run.inputs, run.read(), paths, model=True)
     for kind, files in sources_of(run).items():
-        wanted = {file.path: file.sha256 for file in getattr(run.inputs, kind).files}
-        for name, path in files.items():
-            stored = bench.artifacts.put_file(path)
-            if stored.sha256 != wanted[name]:
-                raise IntegrityError(
-                    f"{path} changed while it was archived", value=stored.sha256, allowed=wanted[name],
-                    fix="restore the file and run again",
-                )  # fmt: skip
-            bench.artifacts.verify(stored.sha256)
-            bench.store.pin(stored.sha256, f"{kind} of a locked run: the rollback path", run.id)
-
-
-def sources_of(run: RunRef) -> dict[str, dict[str, Path]]:
-    paths = run.paths()
-    found = source_files(
-        run.inputs, model=paths.model, calibration={"calibration.jsonl": paths.calibration},
-        evaluation=paths.evaluation_files(), heldout={"heldout.jsonl": paths.heldout},
-        traffic={"traffic.jsonl": paths.traffic} if paths.traffic else {},
-    )  # fmt: skip
-    return {kind: dict(files) for kind, files in found.items()}
+        for entry in getattr(run.inputs, kind).files:
+            store_input(files[entry.path], entry.sha256)
+            bench.artifacts.verify(entry.sha256)
+            bench.store.pin(entry.sha256, f"{kind} of a locked run: the rollback path", run.id)
 
 
 def contents_of(run: RunRef, trail: Trail) -> PackageContents:
@@ -107,7 +100,7 @@ def contents_of(run: RunRef, trail: Trail) -> PackageContents:
     return PackageContents(
         run=run.run,
         plan=results.plan,
-        plan_text=Path(run.plan_path).read_text(encoding="utf-8"),
+        plan_text=plan_text(run),
         inputs=results.inputs,
         baseline=results.baseline,
         baseline_key=trail.baseline,
@@ -125,3 +118,12 @@ def contents_of(run: RunRef, trail: Trail) -> PackageContents:
         seconds=seconds_of(run),
         locked_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def plan_text(run: RunRef) -> str:
+    """The plan as its team wrote it; where its file is on another machine, as the product database keeps it."""
+    import yaml
+
+    if not run.is_away:
+        return Path(run.plan_path).read_text(encoding="utf-8")
+    return yaml.safe_dump(run.read().body(), sort_keys=False, allow_unicode=True)

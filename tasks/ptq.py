@@ -10,6 +10,7 @@ from quantplay.plays import keys
 from quantplay.plays.ptq import quantize, recipe_for
 from quantplay.records import Artifact, Candidate, Digest
 from tasks.artifacts import stored
+from tasks.device import on_device
 from tasks.options import PLAY
 from tasks.progress import reporter
 from tasks.reference import full_precision
@@ -33,6 +34,6 @@ def ptq(run: RunRef, candidate: Candidate) -> Digest:
     once(
         run, "ptq", key,
         find=find,
-        make=lambda: stored(key, recipe, make, f"{plan.name}-{candidate.type}.gguf"),
+        make=on_device(run, "ptq", lambda: stored(key, recipe, make, f"{plan.name}-{candidate.type}.gguf")),
     )  # fmt: skip
     return key
