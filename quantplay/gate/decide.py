@@ -50,21 +50,7 @@ def decide(
     check_attempt(gate, attempt)
     pairs = pair_items(gate, baseline, evaluation, artifact)
     check_noise_floor(gate, baseline)
-    level = ALPHA / gate.attempts
-    seed = int(gate.digest()[:15], 16)
-
-    drafts = [
-        score_draft(name, [pair for pair in pairs.values() if pair.source.slice == name], limits, seed)
-        for name, limits in ((name, (t.max_drop, t.broken_drop)) for name, t in gate.slices.items())
-    ]
-    hardest = [pairs[key] for key in sorted(baseline.hardest)]
-    drafts.append(score_draft(HARDEST, hardest, (gate.hardest.max_drop, gate.hardest.broken_drop), seed))
-    drafts.append(loss_draft(gate, evaluation, hardest, seed))
-
-    # Judged by name: a tie in Holm's order must not depend on the order in which a plan lists its slices.
-    by_name = sorted(drafts, key=lambda draft: (draft.name, draft.metric))
-    judged = dict(zip(by_name, judge([draft.quantity for draft in by_name], level), strict=True))
-    slices = tuple(draft.verdict(judged[draft], level, len(drafts), titles or {}) for draft in drafts)
+    slices = judge_slices(gate, pairs, baseline.hardest, evaluation, titles or {})
     verdict = overall(item.verdict for item in slices)
     checks = check_envelope(envelope, evaluation, artifact)
     met = all(check.met for check in checks)
@@ -82,11 +68,31 @@ def decide(
         evaluation=evaluation.digest(),
         attempt=attempt,
         attempts=gate.attempts,
-        alpha=level,
+        alpha=ALPHA / gate.attempts,
         gate_changes=changes,
         target=target,
         waivers=waivers,
     )
+
+
+def judge_slices(
+    gate: Gate, pairs: Mapping[str, Pair], hardest_ids: Sequence[str], evaluation: Evaluation, titles: Mapping[str, str]
+) -> tuple[SliceVerdict, ...]:
+    """Every gated quantity: source minus candidate a slice and on the hardest items, and the hardest items' rise of loss."""
+    level = ALPHA / gate.attempts
+    seed = int(gate.digest()[:15], 16)
+    drafts = [
+        score_draft(name, [pair for pair in pairs.values() if pair.source.slice == name], limits, seed)
+        for name, limits in ((name, (t.max_drop, t.broken_drop)) for name, t in gate.slices.items())
+    ]
+    hardest = [pairs[key] for key in sorted(hardest_ids)]
+    drafts.append(score_draft(HARDEST, hardest, (gate.hardest.max_drop, gate.hardest.broken_drop), seed))
+    drafts.append(loss_draft(gate, evaluation, hardest, seed))
+
+    # Judged by name: a tie in Holm's order must not depend on the order in which a plan lists its slices.
+    by_name = sorted(drafts, key=lambda draft: (draft.name, draft.metric))
+    judged = dict(zip(by_name, judge([draft.quantity for draft in by_name], level), strict=True))
+    return tuple(draft.verdict(judged[draft], level, len(drafts), titles) for draft in drafts)
 
 
 def check_attempt(gate: Gate, attempt: int) -> None:

@@ -17,9 +17,10 @@ from quantplay.records.decisions import (
 )
 from quantplay.records.inputs import FileEntry, Inputs, Manifest
 from quantplay.records.measurements import ArmRun, Divergence, ItemResult, NoiseFloor, Performance, Spread
-from quantplay.records.package import PackageRef
+from quantplay.records.package import MadeOf, PackageRef
 from quantplay.records.place import Fingerprint, Hardware, Software
 from quantplay.records.results import Artifact, Baseline, Candidate, EnvelopeChoice, Evaluation, Recipe
+from quantplay.records.revalidation import Revalidation, StackChange, StandingStatus, Trigger
 
 __all__ = [
     "Alarm",
@@ -43,19 +44,24 @@ __all__ = [
     "InputKind",
     "Inputs",
     "ItemResult",
+    "MadeOf",
     "Manifest",
     "NoiseFloor",
     "PackageRef",
     "Performance",
     "Recipe",
     "Record",
+    "Revalidation",
     "Role",
     "SignOff",
     "SliceVerdict",
     "Software",
     "Split",
     "Spread",
+    "StackChange",
+    "StandingStatus",
     "TargetCheck",
+    "Trigger",
     "Verdict",
     "Waiver",
 ]
