@@ -9,8 +9,10 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
+from flows.signing import can_suspend, show_what_is_missing, wait_for_signatures
 from quantplay.outcomes import OUTCOMES
 from quantplay.records import Candidate, Decision
+from tasks.asking import handle_answers
 from tasks.baseline import baseline
 from tasks.calibration import calibration
 from tasks.envelope import envelope
@@ -41,17 +43,33 @@ def quantize(plan: str, run: str | None = None) -> State[str]:
     A run of this plan that waits for a signature goes on where it stopped; `run`: the id of that very run. The state's name is
     the outcome; its data is the id of the run in the product database.
     """
+    return playbook(plan, run)
+
+
+def playbook(plan: str, run: str | None = None) -> State[str]:
+    """The body of every flow that runs the whole playbook; a flow calls it by itself, never from a subflow.
+
+    Where a signature is missing, a deployed run suspends and starts again from here; a local one ends, and is run again.
+    """
     ref = open_run(plan, run)
-    with turn(ref) as ended:
-        if ended is not None:
-            return Completed(name=OUTCOMES[ended].state_name, message=f"{ended}, by another process", data=ref.run)
-        try:
-            outcome, trail, package = play(ref)
-            page = report(ref, trail, outcome)
-            name = close_run(ref, outcome, package)
-        except BaseException as error:
-            fail_run(ref, error)
-            raise
+    handle_answers(ref)
+    while True:
+        with turn(ref) as ended:
+            if ended is not None:
+                return Completed(name=OUTCOMES[ended].state_name, message=f"{ended}, by another process", data=ref.run)
+            try:
+                outcome, trail, package = play(ref)
+                page = report(ref, trail, outcome)
+                name = close_run(ref, outcome, package)
+            except BaseException as error:
+                fail_run(ref, error)
+                raise
+        if outcome != "awaiting_signature":
+            break
+        if not can_suspend():
+            show_what_is_missing(ref)
+            break
+        wait_for_signatures(ref)  # comes back only where every signature is there by now
     return Completed(name=name, message=f"{outcome}; report: {page}", data=ref.run)
 
 
@@ -60,8 +78,13 @@ def play(run: RunRef) -> tuple[str, Trail, str | None]:
     trail = trail_so_far(run)
     if trail is None:
         outcome, trail = decided(run)
-        if outcome != "locked":
-            return outcome, trail, None
+    else:
+        assert trail.decision is not None
+        outcome = outcome_of(run, trail.decision)
+    if outcome in ("broken", "close"):  # nothing is left to try but training, where somebody signs what it costs
+        return signatures(run, trail, "training") or outcome, trail, None
+    if outcome != "locked":
+        return outcome, trail, None
     if ending := signatures(run, trail, "gate"):
         return ending, trail, None
     package = lock(run, trail)

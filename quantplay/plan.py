@@ -174,8 +174,32 @@ class Deviation(Part):
     reason: str = Field(min_length=8, description="Why; shown in gate table, report and package.")
 
 
+class BusinessCase(Part):
+    """What training the quantized model (play 6) would cost and win. Without it, and a manager's signature, it never runs."""
+
+    currency: str = Field(
+        default="USD", pattern=r"^[A-Z]{3}$", description="Of every amount here: three letters, ISO 4217."
+    )
+    requests_per_day: float = Field(gt=0, description="Requests the model serves, a day.")
+    tokens_per_request: float = Field(gt=0, description="Tokens of one request, prompt and answer together.")
+    serving_cost_per_million_tokens: float = Field(
+        ge=0, description="What serving costs at full precision, a million tokens."
+    )
+    serving_saving_percent: float = Field(
+        default=0, ge=0, le=100, description="Share of that cost the quantized model saves, in percent."
+    )
+    worth_per_gib_month: float = Field(default=0, ge=0, description="What one GiB of freed memory is worth, a month.")
+    worth_per_point_month: float = Field(
+        default=0, ge=0, description="What one percentage point of quality is worth, a month."
+    )
+    training_cost: float = Field(ge=0, description="What the training costs in all: machines and people.")
+    months: float = Field(gt=0, le=120, description="How long the model will serve, in months of 30 days.")
+
+
 class Plan(Part):
     """One model, one purpose, one gate."""
+
+    later = frozenset({"business_case"})
 
     schema_version: Literal[1] = Field(alias="schema", default=1, description="Version of this file's schema.")
     name: Name = Field(description="Short name: lower-case letters, digits, - and _.")
@@ -193,6 +217,9 @@ class Plan(Part):
     gate: Gate
     owners: Owners
     deviations: tuple[Deviation, ...] = ()
+    business_case: BusinessCase | None = Field(
+        default=None, description="What training (play 6) would cost and win; without it, training is not considered."
+    )
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, populate_by_name=True

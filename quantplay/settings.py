@@ -20,6 +20,7 @@ class Settings:
     artifacts_url: str  # QUANTPLAY_ARTIFACTS_URL: any fsspec URL
     threads: int  # QUANTPLAY_THREADS: threads of heavy work; recorded, because bytes and speed depend on it
     owners: Path  # QUANTPLAY_OWNERS: people, roles and public keys whose signatures count
+    sign_off_days: int = 14  # QUANTPLAY_SIGN_OFF_DAYS: how long a request for signatures stands before it expires
     prefect_api_url: str | None  # PREFECT_API_URL: a Prefect server that is already there
     pool: str | None = None  # QUANTPLAY_POOL: work pool that heavy plays are sent to; None: they run in this process
     device: str | None = None  # QUANTPLAY_DEVICE: identity of the device jobs here run on; None: the first found
@@ -65,6 +66,18 @@ def read_threads() -> int:
             allowed="a whole number from 1 to 1024",
             fix="unset it to use every core, at most 8",
         )
+    return int(text)
+
+
+def read_sign_off_days() -> int:
+    text = os.environ.get("QUANTPLAY_SIGN_OFF_DAYS")
+    if not text:
+        return 14
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) <= 30:
+        raise InputError(
+            "QUANTPLAY_SIGN_OFF_DAYS is not a number of days", value=text, allowed="a whole number from 1 to 30",
+            fix="unset it for 14",
+        )  # fmt: skip
     return int(text)
 
 
@@ -139,6 +152,7 @@ def read_settings() -> Settings:
         artifacts_url=os.environ.get("QUANTPLAY_ARTIFACTS_URL") or (home / "artifacts").as_uri(),
         threads=read_threads(),
         owners=read_path("QUANTPLAY_OWNERS", home / "owners.yaml"),
+        sign_off_days=read_sign_off_days(),
         prefect_api_url=read_api_url(),
         pool=os.environ.get("QUANTPLAY_POOL") or None,
         device=os.environ.get("QUANTPLAY_DEVICE") or None,

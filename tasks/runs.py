@@ -12,6 +12,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import PrefectException, TerminationSignal
 from prefect.runtime import deployment, flow_run
 
+from quantplay.errors import IntegrityError
 from quantplay.outcomes import OUTCOMES
 from quantplay.plan_file import read_plan
 from quantplay.plays.pin import pin
@@ -42,7 +43,10 @@ def open_run(plan_path: str, resume: str | None = None) -> RunRef:
     before = run_to_go_on(digest, pinned, resume)
     body = {
         "plan": digest, "gate": plan.gate_digest(), "inputs": pinned, "plan_path": str(path), "deployment": deployment.id,
+        "flow_run": flow_run.get_id(),
     }  # fmt: skip
+    if before is not None and has_ended(before):  # by another process, while this flow run was suspended
+        return RunRef(run=str(before), plan_path=str(path), plan=digest, inputs=inputs)
     run = store.start_run(
         plan=digest, profile=plan.profile, run=before, prefect_flow_run_id=flow_run.get_id(), body=body
     )
@@ -52,14 +56,31 @@ def open_run(plan_path: str, resume: str | None = None) -> RunRef:
 def run_to_go_on(plan: Digest, inputs: Mapping[str, Digest], resume: str | None) -> UUID | None:
     """The run that goes on in place of a new one."""
     store, mine = workbench().store, flow_run.get_id()
-    if resume is None and mine is not None:
-        for row in store.runs_of_flow_run(mine):
-            if row.plan == plan and row.outcome in (None, "awaiting_signature") and opened_with(row.id, inputs):
-                return row.id
+    own = store.run_of_flow_run(mine) if mine is not None else None
+    if own is not None:
+        require_the_same(own, plan, inputs)
+        return UUID(own)
     waiting = run_to_resume(store, plan, inputs, resume)
     if waiting is not None:
         return UUID(waiting.run)
     return next((row.id for row in store.interrupted_runs(plan) if opened_with(row.id, inputs)), None)
+
+
+def require_the_same(run: str, plan: Digest, inputs: Mapping[str, Digest]) -> None:
+    """A flow run that is resumed or tried again goes on with its own run or with none. Raises IntegrityError."""
+    row = workbench().store.get_run(run)
+    assert row is not None
+    if row.plan != plan or not opened_with(row.id, inputs):
+        raise IntegrityError(
+            f"run {run[:8]} can't go on: {'its plan was edited' if row.plan != plan else 'its files changed'} since it began",
+            value=plan if row.plan != plan else None, allowed=row.plan if row.plan != plan else None,
+            fix="restore them and try again; or start a new run with the plan as it is now",
+        )  # fmt: skip
+
+
+def has_ended(run: UUID) -> bool:
+    row = workbench().store.get_run(str(run))
+    return row is not None and row.outcome not in (None, "awaiting_signature")
 
 
 def opened_with(run: UUID, inputs: Mapping[str, Digest]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
@@ -14,12 +14,15 @@ from quantplay.digest import digest_of_file
 from quantplay.errors import InputError, IntegrityError
 from quantplay.handoff import layout
 from quantplay.handoff.approvals import Signed, check_approvals
+from quantplay.handoff.asking import said
 from quantplay.handoff.signatures import read_list, write_signatures
 from quantplay.handoff.templating import md
+from quantplay.plan import Plan
 from quantplay.plays import keys
-from quantplay.records import Decision, Digest, PackageRef, SignOff
-from quantplay.signoff import Owners, Standing, Void, read_owners, sign_command, standing, verified
+from quantplay.records import Decision, Digest, PackageRef
+from quantplay.signoff import Owners, Standing, read_owners, standing, verified
 from quantplay.signoff.text import Stage, changes_of
+from quantplay.store.locks import turn_name
 from quantplay.store.registry import Store
 from quantplay.store.signoffs import WAITS, Awaiting
 from tasks.options import PLAY
@@ -39,7 +42,7 @@ def signatures(run: RunRef, trail: Trail, stage: Stage, package_key: Digest | No
     )
     package = bench.store.get_package(package_key)
     assert decision is not None
-    if plan.profile != "production" or (package is not None and is_signed(package, decision, plan.profile)):
+    if not asks(plan, stage) or (package is not None and is_signed(package, decision, plan.profile)):
         return None
     now = stands(run, decision, stage, package)
     if now.state == "approved":
@@ -47,11 +50,23 @@ def signatures(run: RunRef, trail: Trail, stage: Stage, package_key: Digest | No
             assert package is not None
             put_into_package(run, package_key, package, decision)
         return None
-    create_markdown_artifact(summary(run, decision, now), key="sign-offs", description=f"Signatures at stage {stage}")
     if now.state == "rejected":
+        page = "\n".join(["## The run was rejected", "", *(f"- {md(line)}" for line in said(now.counted))])
+        create_markdown_artifact(page, key="sign-offs", description=f"Signatures at stage {stage}")
         return "rejected"
     note_waiting(run, trail, stage, decision, package_key if stage == "lock" else None, package)
     return "awaiting_signature"
+
+
+def asks(plan: Plan, stage: Stage) -> bool:
+    """Whether people sign at this stage: gate and lock in production; training wherever a business case is given."""
+    if stage == "training":
+        return plan.profile != "explore" and plan.business_case is not None
+    return plan.profile == "production"
+
+
+def business_case_at(stage: Stage, plan: Plan) -> Digest | None:
+    return plan.business_case.digest() if stage == "training" and plan.business_case is not None else None
 
 
 def stands(run: RunRef, decision: Decision, stage: Stage, package: PackageRef | None) -> Standing:
@@ -61,7 +76,7 @@ def stands(run: RunRef, decision: Decision, stage: Stage, package: PackageRef | 
     manifest = package.manifest if stage == "lock" and package is not None else None
     return standing(
         stage, good, gate=decision.gate, decision=decision.digest(), gate_changes=changes_of(decision),
-        manifest=manifest, void=void,
+        manifest=manifest, business_case=business_case_at(stage, run.read()), void=void,
     )  # fmt: skip
 
 
@@ -116,32 +131,14 @@ def note_waiting(
         "stage": stage, "gate": decision.gate, "decision": decision.digest(), "gate_changes": changes_of(decision),
         "package": package_key, "manifest": manifest, "trail": trail.body(),
     }  # fmt: skip
-    before = store.awaiting(run.id)
-    if before is None or any(getattr(before, name) != value for name, value in body.items()):
+    if (case := business_case_at(stage, run.read())) is not None:
+        body["business_case"] = case
+    before = store.waiting(run.id)
+    same = before is not None and all(getattr(before.waits, name) == value for name, value in body.items())
+    if (
+        before is None or not same or before.expired_at is not None
+    ):  # who asks again after the request expired starts anew
         store.append_event("quantplay", WAITS, run.run, body)
-
-
-def summary(run: RunRef, decision: Decision, now: Standing) -> str:
-    """For the Prefect page: who signed, what is missing, and how to sign it."""
-    lines = [f"## Signatures at stage {now.stage}: {now.state}", ""]
-    lines += [f"- {md(line)}" for line in said(now.counted)]
-    lines += [f"- does not count: {md(line)}" for line in said_in_vain(now.void)]
-    lines += [f"- missing: `{sign_command(run.run, role)}`" for role in now.missing]
-    others = [one for one in workbench().store.signoffs_of_decision(decision.digest()) if one.run != run.run]
-    if others:
-        lines += ["", "About the same decision, under other runs:", "", *(f"- {md(line)}" for line in said(others))]
-    return "\n".join(lines)
-
-
-def said(signoffs: Sequence[SignOff]) -> list[str]:
-    return [
-        f"{one.verdict} by {one.person} as {one.role}, {one.recorded_at}" + (f": {one.comment}" if one.comment else "")
-        for one in signoffs
-    ]
-
-
-def said_in_vain(void: Sequence[Void]) -> list[str]:
-    return [f"{line}; {one.why}" for one, line in zip(void, said([one.signoff for one in void]), strict=True)]
 
 
 # --- resuming ---------------------------------------------------------------------------------------------------------
@@ -182,10 +179,10 @@ def trail_so_far(run: RunRef) -> Trail | None:
 
 @contextmanager
 def turn(run: RunRef) -> Iterator[str | None]:
-    """Work on a run alone. Yields the outcome where another process ended the run while this one waited for its turn."""
+    """Work on a run alone. Yields the outcome where another process ended the run, before or while this one waited for its turn."""
     store = workbench().store
     with store.run_lock(
-        f"run {run.run}", on_wait=lambda: announce("run", "waiting for another process that works on this run")
-    ) as waited:
-        row = store.get_run(run.run) if waited else None
-        yield row.outcome if row is not None and row.outcome in ("locked", "rejected") else None
+        turn_name(run.run), on_wait=lambda: announce("run", "waiting for another process that works on this run")
+    ):
+        row = store.get_run(run.run)
+        yield row.outcome if row is not None and row.outcome != "awaiting_signature" else None

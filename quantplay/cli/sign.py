@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json as json_library
-from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from quantplay.errors import Fault, InputError
+from quantplay.errors import InputError
 
 if TYPE_CHECKING:
-    from quantplay.records import Role, SignOff
-    from quantplay.signoff import Case, Owners, Statement
+    from quantplay.records import Role
+    from quantplay.signoff import Owners, Statement
+    from quantplay.signoff.text import SignVerdict
     from quantplay.store.registry import Store
+    from quantplay.store.requests import Request
     from quantplay.store.runs import Run
     from quantplay.store.signoffs import Awaiting
 
@@ -50,11 +50,16 @@ def command(
                 said, armored = signed_here(waits, owners, role, verdict, comment, key)
             record(store, row, waits, owners, said, armored)
         goes_on = settled(store, waits)
+        waiting = store.waiting(row.id)
+        asked = waiting.request if waiting is not None else None
         row = store.get_run(str(row.id)) or row
         records = records_of(store, row)
     from quantplay.cli.run import run_and_read, tell
 
     page = None
+    due = waiting is not None and (goes_on or waiting.expired_at is not None)  # an expired request is asked again
+    if due and asked is not None and goes_on_in_prefect(asked, waits, complete=goes_on):
+        return tell(records, asked.page, json=json, ending_only=True)
     if goes_on and records.awaiting is not None:
         plan = Path(waits.plan_path)
         if plan.is_file() and plan_digest(plan) != row.plan:
@@ -64,6 +69,40 @@ def command(
         else:
             say(f"The plan is not on this machine. Where it is, `quantplay run {plan}` goes on with this run.")
     return tell(records, page, json=json, ending_only=True)
+
+
+def goes_on_in_prefect(asked: Request, waits: Awaiting, *, complete: bool) -> bool:
+    """Whether the deployed run goes on by itself after this signature, with the words for it; False: it has to be run here.
+
+    A signature is recorded whatever becomes of this.
+    """
+    from flows.suspended import go_on
+    from quantplay.settings import settings
+
+    try:
+        found = go_on(settings(), asked, waits.plan_path)
+    except OSError as error:
+        found = None
+        reason = str(error)
+    else:
+        reason = "it does not answer"
+    if found is None or found.how == "no server":
+        say(
+            f"The signature is recorded. The Prefect server was not reached ({reason}), so the run does not go on yet: it does so by "
+            "itself within an hour after the server is back (`quantplay up`), or when somebody presses Resume there, with an empty form."
+        )
+        return True
+    if found.how == "no deployment":
+        return False
+    where = f": {found.page}" if found.page else ""
+    if found.how == "resumed":
+        say(f"The suspended run was resumed and goes on by itself{where}")
+    elif found.how == "started":
+        what = "goes on" if complete else "asks again for the signatures that are missing"
+        say(f"The flow run that asked has ended; a new one {what}{where}")
+    else:
+        say(f"The run is going on already{where}")
+    return True
 
 
 def say(line: str) -> None:
@@ -119,28 +158,20 @@ def waiting_run(store: Store, prefix: str) -> tuple[Run, Awaiting]:
 
 def settled(store: Store, waits: Awaiting) -> bool:
     """Whether the stage is decided: approved by all, or refused by one, with signatures that count."""
-    from quantplay.signoff import standing, verified
+    from quantplay.handoff.signing import stands_now
 
-    recorded = store.signoffs_of(waits.run)
-    good = verified(recorded, owners_of_settings())[0] if recorded else ()
-    found = standing(
-        waits.stage, good, gate=waits.gate, decision=waits.decision, gate_changes=waits.gate_changes,
-        manifest=waits.manifest,
-    )  # fmt: skip
-    return found.state != "awaiting"
+    return bool(store.signoffs_of(waits.run)) and stands_now(store, waits, owners_of_settings()).state != "awaiting"
 
 
 # --- the text and the signature --------------------------------------------------------------------------------------
 
 
-def statement_for(waits: Awaiting, role: str, verdict: str, person: str, comment: str) -> Statement:
-    from quantplay.signoff import new_statement
+def statement_of(waits: Awaiting, role: str, verdict: str, person: str, comment: str) -> Statement:
+    from typing import cast
 
-    fields: dict[str, Any] = {"role": role, "verdict": verdict}
-    return new_statement(
-        run=waits.run, stage=waits.stage, person=person, gate=waits.gate, decision=waits.decision, manifest=waits.manifest,
-        gate_changes=waits.gate_changes, comment=comment, **fields,
-    )  # fmt: skip
+    from quantplay.handoff.signing import statement_for
+
+    return statement_for(waits, cast_role(role), cast("SignVerdict", verdict), person, comment)
 
 
 def signed_here(
@@ -158,7 +189,7 @@ def signed_here(
             allowed=", ".join(f"{one.name}: {' '.join(one.fingerprints)}" for one in owners.people),
             fix=f"give another one with --key, or have the line of its .pub file added to {owners.path}",
         )  # fmt: skip
-    said = render(statement_for(waits, role, verdict, person.name, comment))
+    said = render(statement_of(waits, role, verdict, person.name, comment))
     say(f"{person.name} signs:\n\n{said.decode()}")
     return said, ssh.sign(said, path)
 
@@ -183,7 +214,7 @@ def write_request(
         )  # fmt: skip
     if request.exists():
         raise InputError("there is a file already, which is not overwritten", value=request, fix="name another one")
-    statement = statement_for(waits, role, verdict, candidates[0].name, comment)
+    statement = statement_of(waits, role, verdict, candidates[0].name, comment)
     with written_whole(request) as partial:
         partial.write_bytes(render(statement))
     if json:
@@ -223,54 +254,17 @@ def read_file(path: Path) -> bytes:
 
 def record(store: Store, row: Run, waits: Awaiting, owners: Owners, said: bytes, armored: str) -> None:
     """Check the signature by every rule and record it; refused with all reasons at once."""
-    from quantplay.signoff import check_signoff, parse, record_of, ssh, verified
-
-    statement, now = parse(said), datetime.now(UTC)
-    person = owners.person(statement.person)
-    signed_with = ssh.verify(said, armored, person.name, person.keys) if person is not None else None
-    newer, plan_gate = store.newer_gates(row.id), gate_of_plan(Path(waits.plan_path))
-
-    def check(recorded: Sequence[SignOff], still: Awaiting | None, used: str | None) -> Sequence[Fault]:
-        if still is None:
-            return [
-                Fault(where=f"run {waits.run[:8]}", what="was ended by somebody else meanwhile", fix="quantplay show")
-            ]
-        case = case_of(still, verified(recorded, owners)[0], used, newer, plan_gate)
-        return check_signoff(statement, case, owners, signed_with=signed_with, now=now)
+    from quantplay.handoff.signing import record_signature
 
     before = store.signoffs_of(row.id)
-    signoff = record_of(statement, text=said, signature=armored, key=signed_with or "none", owners=owners, now=now)
-    store.put_signoff(signoff, check)
+    signoff = record_signature(store, waits, owners, said, armored)
     say(f"Recorded: {signoff.verdict} by {signoff.person} as {signoff.role}, stage {signoff.stage}.")
     for old in before:
         if (old.stage, old.role) == (signoff.stage, signoff.role):
             say(f"It takes the place of `{old.verdict}` by {old.person}, {old.recorded_at}, which stays on record.")
 
 
-def case_of(
-    waits: Awaiting,
-    recorded: Sequence[SignOff],
-    used: str | None,
-    newer: tuple[tuple[str, str], ...],
-    plan_gate: str | None,
-) -> Case:
-    from quantplay.signoff import Case
-
-    return Case(
-        run=waits.run, stage=waits.stage, gate=waits.gate, decision=waits.decision, manifest=waits.manifest,
-        gate_changes=waits.gate_changes, plan_path=waits.plan_path, plan_gate=plan_gate, newer=newer,
-        recorded=tuple(recorded), nonce_used_at=used,
-    )  # fmt: skip
-
-
 def plan_digest(plan: Path) -> str:
     from quantplay.plan_file import read_plan
 
     return read_plan(plan).digest()
-
-
-def gate_of_plan(plan: Path) -> str | None:
-    """Digest of the gate in the plan file as it is now; None where the file is not on this machine."""
-    from quantplay.plan_file import read_plan
-
-    return read_plan(plan).gate_digest() if plan.is_file() else None

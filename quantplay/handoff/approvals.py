@@ -12,7 +12,7 @@ from quantplay.handoff.signatures import ALLOWED, LIST, OWNERS, SignOffList, rea
 from quantplay.records import Digest, SignOff
 from quantplay.signoff import Owners, Standing, read_owners_text, sign_command, standing, verified
 from quantplay.signoff.standing import changes_said, unlike_its_text
-from quantplay.signoff.text import STAGES
+from quantplay.signoff.text import PACKAGE_STAGES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ def weigh(listed: SignOffList, signed: Signed, owners: Owners, found: Approvals,
             stage, [one for one in good if one.run == listed.run], gate=signed.gate, decision=signed.decision,
             gate_changes=signed.gate_changes, manifest=signed.manifest,
         )
-        for stage in STAGES
+        for stage in PACKAGE_STAGES
     ]  # fmt: skip
     missing = {(stage.stage, role) for stage in stages for role in stage.missing}
     for one in void:

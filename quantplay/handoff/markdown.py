@@ -10,6 +10,7 @@ from quantplay.handoff.calibration import calibration_words
 from quantplay.handoff.contents import RunResults
 from quantplay.handoff.templating import md
 from quantplay.plan import Plan
+from quantplay.plays.business_case import Arithmetic
 from quantplay.records import Baseline, CalibrationCheck, Decision, EnvelopeChoice, Performance, Spread
 
 MARKS = {"pass": "✅ pass", "close": "🟡 close", "broken": "🔴 broken", "inconclusive": "🔵 inconclusive"}
@@ -136,6 +137,12 @@ def envelope_markdown(choice: EnvelopeChoice) -> str:
         )
         + "\n"
     )
+
+
+def business_case_markdown(worth: Arithmetic) -> str:
+    """What training would be worth, line by line."""
+    rows = [(md(one.what), f"{one.value:,.2f} {md(one.unit)}", md(one.how)) for one in worth.lines]
+    return table(("Business case", "", "From"), rows, numbers=(1,)) + f"\n\n**{md(worth.verdict.capitalize())}.**"
 
 
 def summary_markdown(results: RunResults) -> str:

@@ -106,10 +106,12 @@ class Decision(Record):
 
 
 class SignOff(Record):
-    """A person's signature under a decision (stage gate) or a package (stage lock)."""
+    """A person's signature under a decision (stage gate), the business case of training, or a package (stage lock)."""
+
+    later = frozenset({"business_case"})
 
     run: str
-    stage: Literal["gate", "lock"]
+    stage: Literal["gate", "training", "lock"]
     role: Role
     verdict: Literal["approve", "reject", "rework"]
     person: str  # as the owners file names them
@@ -117,6 +119,7 @@ class SignOff(Record):
     gate: Digest
     decision: Digest  # of the Decision record
     manifest: Digest | None = None  # of the package's manifest.json, at stage lock
+    business_case: Digest | None = None  # of the plan's business case, at stage training
     nonce: str  # random, used once
     issued_at: str  # ISO 8601, UTC
     expires_at: str

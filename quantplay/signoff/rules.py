@@ -9,7 +9,7 @@ from quantplay.errors import Fault
 from quantplay.records import Digest, SignOff
 from quantplay.signoff.owners import Owners, Person
 from quantplay.signoff.standing import REQUIRED, in_force, standing
-from quantplay.signoff.text import TIME, VALID, Stage, Statement, moment
+from quantplay.signoff.text import LONGEST_VALID, TIME, Stage, Statement, moment
 
 CLOCKS_APART = timedelta(minutes=5)
 
@@ -29,6 +29,7 @@ class Case:
     newer: tuple[tuple[str, Digest], ...] = ()  # later runs of the same plan and model that froze another gate
     recorded: tuple[SignOff, ...] = ()  # of this run, those that hold, oldest first
     nonce_used_at: str | None = None  # when a text with this nonce was recorded
+    business_case: Digest | None = None  # at stage training
 
 
 def check_signoff(
@@ -83,6 +84,7 @@ def text_faults(statement: Statement, case: Case) -> list[Fault]:
         "gate": ("names another gate", statement.gate, case.gate),
         "decision": ("names another decision", statement.decision, case.decision),
         "manifest": ("names another package", statement.manifest, case.manifest),
+        "business case": ("names another business case", statement.business_case, case.business_case),
         "gate changes": ("is another number than the decision's", statement.gate_changes, case.gate_changes),
     }
     return [
@@ -118,10 +120,10 @@ def time_faults(statement: Statement, case: Case, now: datetime) -> list[Fault]:
             where="issued", what="the text was issued in the future", value=statement.issued_at, allowed=f"by {moment_now}",
             fix="set the clock of the machine that wrote it, and write a new text",
         ))  # fmt: skip
-    if not timedelta(0) < expires - issued <= VALID:
+    if not timedelta(0) < expires - issued <= LONGEST_VALID:
         found.append(Fault(
             where="expires", what="the text is valid for a time that quantplay does not give", value=str(expires - issued),
-            allowed=f"up to {VALID.days} days", fix=again,
+            allowed=f"up to {LONGEST_VALID.days} days", fix=again,
         ))  # fmt: skip
     found += [
         Fault(
@@ -138,7 +140,7 @@ def decided_faults(case: Case) -> list[Fault]:
     """A stage is decided once: somebody else may have done so between the question and the signature."""
     found = standing(
         case.stage, case.recorded, gate=case.gate, decision=case.decision, gate_changes=case.gate_changes,
-        manifest=case.manifest,
+        manifest=case.manifest, business_case=case.business_case,
     )  # fmt: skip
     if found.state == "awaiting":
         return []
@@ -176,10 +178,11 @@ def run_fault(run: str, profile: str, outcome: str | None, awaits: bool) -> Faul
             where=f"run {short}", what="is of profile explore, which can't be signed or locked", value=profile,
             allowed="production", fix="write `profile: production` in the plan and run it",
         )  # fmt: skip
-    if profile != "production":
+    if profile != "production" and not awaits:
         return Fault(
             where=f"run {short}", what=f"is of profile {profile}, which asks for no signature", value=profile,
-            allowed="production", fix="write `profile: production` in the plan and run it",
+            allowed="production; or internal, where training waits for its business case",
+            fix="write `profile: production` in the plan and run it",
         )  # fmt: skip
     if not awaits:
         return Fault(

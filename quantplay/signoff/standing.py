@@ -13,8 +13,12 @@ from quantplay.signoff import ssh
 from quantplay.signoff.owners import Owners
 from quantplay.signoff.text import Stage, moment, parse
 
-REQUIRED: dict[Stage, tuple[Role, ...]] = {"gate": ("ml_engineer", "product_owner"), "lock": ("product_owner",)}
-"""Who has to approve: the decision at stage gate, by two people; the finished package at stage lock."""
+REQUIRED: dict[Stage, tuple[Role, ...]] = {
+    "gate": ("ml_engineer", "product_owner"),
+    "training": ("engineering_manager",),
+    "lock": ("product_owner",),
+}
+"""Who has to approve: the decision, by two people; what training costs, before it; the finished package."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,16 +57,19 @@ def in_force(stage: Stage, signoffs: Iterable[SignOff]) -> dict[Role, SignOff]:
 
 def standing(
     stage: Stage, signoffs: Iterable[SignOff], *, gate: Digest, decision: Digest, gate_changes: int,
-    manifest: Digest | None = None, void: Iterable[Void] = (),
+    manifest: Digest | None = None, business_case: Digest | None = None, void: Iterable[Void] = (),
 ) -> Standing:  # fmt: skip
     """How `stage` stands by these sign-offs of one run, oldest first; `void`: those that did not verify.
 
     The one rule of which counts: void ones are dropped first, then the latest of each role is taken.
     """
-    wanted = {"gate": gate, "decision": decision, "manifest": manifest if stage == "lock" else None}
+    wanted = {
+        "gate": gate, "decision": decision, "manifest": manifest if stage == "lock" else None,
+        "business_case": business_case if stage == "training" else None,
+    }  # fmt: skip
     others, right = [one for one in void if one.signoff.stage == stage], []
     for one in signoffs:
-        wrong = [name for name, value in wanted.items() if getattr(one, name) != value]
+        wrong = [name.replace("_", " ") for name, value in wanted.items() if getattr(one, name) != value]
         wrong += [] if changes_said(one) == gate_changes else ["number of gate changes"]
         if one.stage == stage and wrong:
             others.append(Void(signoff=one, why=f"names another {' and '.join(wrong)}"))

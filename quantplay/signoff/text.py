@@ -11,31 +11,34 @@ import re
 import secrets
 import unicodedata
 from datetime import UTC, datetime, timedelta
-from typing import Literal, Self, get_args
+from typing import Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from quantplay.errors import InputError
 from quantplay.records import Decision, Digest, Record, Role
 
-Stage = Literal["gate", "lock"]
+Stage = Literal["gate", "training", "lock"]
 SignVerdict = Literal["approve", "reject", "rework"]
 
 HEADING = "quantplay sign-off 1"
 VALID = timedelta(days=7)  # long enough for a text that travels to somebody elsewhere
+LONGEST_VALID = timedelta(days=30)  # of a text that waits in a form as long as the request stands
 TIME = "%Y-%m-%dT%H:%M:%SZ"
 LARGEST_BYTES = 16 << 10
 LONGEST_COMMENT = 2000
 LABELS = {
     "run": "run", "stage": "stage", "role": "role", "verdict": "verdict", "person": "person", "gate": "gate",
-    "decision": "decision", "manifest": "manifest", "gate_changes": "gate changes", "comment": "comment",
+    "decision": "decision", "manifest": "manifest", "business_case": "business case", "gate_changes": "gate changes", "comment": "comment",
     "nonce": "nonce", "issued_at": "issued", "expires_at": "expires",
 }  # fmt: skip
-"""Field -> its label in the text, in the order of the lines."""
+"""Field -> its label in the text, in the order of the lines; the business case has a line at stage training only."""
 
 
 class Statement(Record):
     """What one signature says."""
+
+    later = frozenset({"business_case"})
 
     run: str = Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
     stage: Stage
@@ -45,6 +48,7 @@ class Statement(Record):
     gate: Digest
     decision: Digest
     manifest: Digest | None = None  # of the package's manifest.json; stage lock only
+    business_case: Digest | None = None  # of the plan's business case; stage training only
     gate_changes: int = Field(ge=0)  # tolerances that are laxer than at an earlier look; the decision lists them
     comment: str = Field(default="", max_length=LONGEST_COMMENT)
     nonce: str = Field(pattern=r"^[0-9a-f]{32}$")
@@ -66,23 +70,26 @@ class Statement(Record):
         return value
 
     @model_validator(mode="after")
-    def _manifest_belongs_to_the_lock(self) -> Self:
+    def _each_stage_has_its_subject(self) -> Self:
         if (self.manifest is None) == (self.stage == "lock"):
             raise ValueError("a manifest is signed at stage lock, and only there")
+        if (self.business_case is None) == (self.stage == "training"):
+            raise ValueError("a business case is signed at stage training, and only there")
         return self
 
 
 def new_statement(
     *, run: str, stage: Stage, role: Role, verdict: SignVerdict, person: str, gate: Digest, decision: Digest,
-    manifest: Digest | None, gate_changes: int, comment: str = "", now: datetime | None = None,
+    manifest: Digest | None, gate_changes: int, business_case: Digest | None = None, comment: str = "",
+    now: datetime | None = None, valid: timedelta = VALID,
 ) -> Statement:  # fmt: skip
-    """A statement that is valid from now on for `VALID`, with a fresh nonce."""
+    """A statement that is valid from now on for `valid`, with a fresh nonce."""
     issued = now or datetime.now(UTC)
     try:
         return Statement(
             run=run, stage=stage, role=role, verdict=verdict, person=person, gate=gate, decision=decision,
-            manifest=manifest, gate_changes=gate_changes, comment=comment, nonce=secrets.token_hex(16),
-            issued_at=issued.strftime(TIME), expires_at=(issued + VALID).strftime(TIME),
+            manifest=manifest, business_case=business_case, gate_changes=gate_changes, comment=comment,
+            nonce=secrets.token_hex(16), issued_at=issued.strftime(TIME), expires_at=(issued + valid).strftime(TIME),
         )  # fmt: skip
     except ValidationError as error:
         raise InputError("this can't be signed", value=first_reason(error), allowed=COMMENT_ALLOWED) from error
@@ -93,7 +100,8 @@ COMMENT_ALLOWED = f"a comment of at most {LONGEST_COMMENT} characters, none of w
 
 def render(statement: Statement) -> bytes:
     """The text to sign, UTF-8."""
-    lines = [HEADING, *(f"{label}: {written(getattr(statement, name), name)}" for name, label in LABELS.items())]
+    labels = labels_of(statement.stage)
+    lines = [HEADING, *(f"{label}: {written(getattr(statement, name), name)}" for name, label in labels.items())]
     return ("\n".join(lines) + "\n").encode()
 
 
@@ -107,14 +115,15 @@ def parse(text: bytes) -> Statement:
         raise unreadable(f"byte {text[error.start]:#04x}", "UTF-8") from error
     if lines[0] != HEADING:
         raise unreadable(lines[0], f"{HEADING} as the first line")
+    labels = labels_of("training" if "stage: training" in lines[2:3] else "gate")
     fields: dict[str, object] = {}
-    for line, (name, label) in zip(lines[1:], LABELS.items(), strict=False):
+    for line, (name, label) in zip(lines[1:], labels.items(), strict=False):
         found, separator, value = line.partition(": ")
         if found != label or not separator:
             raise unreadable(line, f"`{label}: ...` as line {len(fields) + 2}")
         fields[name] = read(value, name)
-    if len(lines) != len(LABELS) + 2 or lines[-1] != "":
-        raise unreadable(f"{len(lines)} lines", f"{len(LABELS) + 1} lines, each ended by a line feed")
+    if len(lines) != len(labels) + 2 or lines[-1] != "":
+        raise unreadable(f"{len(lines)} lines", f"{len(labels) + 1} lines, each ended by a line feed")
     try:
         statement = Statement.model_validate(fields)
     except ValidationError as error:
@@ -122,6 +131,11 @@ def parse(text: bytes) -> Statement:
     if render(statement) != text:
         raise unreadable("the same words, written in another way", "exactly the bytes that quantplay wrote")
     return statement
+
+
+def labels_of(stage: Stage) -> dict[str, str]:
+    """The lines of a text at this stage."""
+    return {name: label for name, label in LABELS.items() if name != "business_case" or stage == "training"}
 
 
 def written(value: object, name: str) -> str:
@@ -171,4 +185,5 @@ def changes_of(decision: Decision) -> int:
     return len(decision.gate_changes)
 
 
-STAGES: tuple[Stage, ...] = get_args(Stage)
+PACKAGE_STAGES: tuple[Stage, ...] = ("gate", "lock")
+"""Whose approvals a package carries."""

@@ -42,6 +42,7 @@ from quantplay.store import (
     events,
     jobs,
     records,
+    requests,
     runs,
     sanctions,
     signoffs,
@@ -54,6 +55,7 @@ from quantplay.store.jobs import Job, JobOutcome
 from quantplay.store.locks import AdvisoryLock, run_lock_key
 from quantplay.store.patience import patiently
 from quantplay.store.records import Kind, R
+from quantplay.store.requests import Request, Waiting
 from quantplay.store.runs import Attempt, Run
 from quantplay.store.sanctions import Sanction
 from quantplay.store.schema import ensure_schema
@@ -456,6 +458,36 @@ class Store:
         """Runs of this plan that wait for a signature, newest first."""
         with self._begin() as connection:
             return signoffs.awaiting_of_plan(connection, plan)
+
+    @patiently
+    def requests_of(self, run: UUID | str) -> tuple[Request, ...]:
+        """Every form that was shown for this run, oldest first."""
+        with self._begin() as connection:
+            return requests.of_run(connection, str(run))
+
+    @patiently
+    def answered_requests(self, run: UUID | str) -> Mapping[tuple[str, str], Mapping[str, Any]]:
+        """(flow run, key) of every form whose input was handled -> what became of it."""
+        with self._begin() as connection:
+            return requests.answered(connection, str(run))
+
+    @patiently
+    def run_of_flow_run(self, flow_run: str) -> str | None:
+        """The run that this flow run of Prefect opened or took up last; None for a flow run that has not yet."""
+        with self._begin() as connection:
+            return requests.run_of_flow_run(connection, flow_run)
+
+    @patiently
+    def waiting(self, run: UUID) -> Waiting | None:
+        """Since when a run waits for signatures, and what was done about it; None where it waits for nothing."""
+        with self._begin() as connection:
+            return requests.waiting(connection, run)
+
+    @patiently
+    def all_waiting(self) -> tuple[Waiting, ...]:
+        """Every run that ended with a signature missing, longest waiting first."""
+        with self._begin() as connection:
+            return requests.all_waiting(connection)
 
     @patiently
     def newer_gates(self, run: UUID) -> tuple[tuple[str, str], ...]:

@@ -26,13 +26,18 @@ class Awaiting:
     run: str
     plan_path: str  # where the plan lay when the run was opened, or resumed last
     inputs: Mapping[str, Digest]  # kind -> content
-    stage: Literal["gate", "lock"]
+    stage: Literal["gate", "training", "lock"]
     gate: Digest
     decision: Digest  # of the record
     gate_changes: int
     package: Digest | None  # key of the PackageRef, at stage lock
     manifest: Digest | None
     trail: Mapping[str, Any]  # what the run had produced by then
+    business_case: Digest | None = None  # of the plan's business case, at stage training
+
+    @property
+    def id(self) -> UUID:
+        return UUID(self.run)
 
 
 Check = Callable[[Sequence[SignOff], Awaiting | None, str | None], Sequence[Fault]]
@@ -55,7 +60,18 @@ def put(connection: Connection, signoff: SignOff, check: Check | None = None) ->
         raise InputError("this signature is not accepted", faults=faults)
     records.put(connection, records.SIGNOFF, signoff.digest(), signoff)
     body = signoff.model_dump(
-        include={"stage", "role", "verdict", "comment", "gate", "decision", "manifest", "key", "owners"}
+        include={
+            "stage",
+            "role",
+            "verdict",
+            "comment",
+            "gate",
+            "decision",
+            "manifest",
+            "business_case",
+            "key",
+            "owners",
+        }
     )
     events.append(connection, signoff.person, RECORDED, signoff.run, {**body, "signoff": signoff.digest()})
 

@@ -144,7 +144,7 @@ def test_who_says_no_is_heard_whatever_became_of_the_gate(owners: Owners) -> Non
 @pytest.mark.parametrize(
     ("profile", "awaits", "expected"),
     [
-        ("explore", True, "can't be signed or locked"), ("internal", True, "asks for no signature"),
+        ("explore", True, "can't be signed or locked"), ("internal", False, "asks for no signature"),
         ("production", False, "does not wait for a signature"),
     ],
 )  # fmt: skip
