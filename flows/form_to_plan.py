@@ -63,6 +63,15 @@ PLACES: dict[str, str] = {
     "people.product_owner": "owners.product_owner",
     "people.engineering_manager": "owners.engineering_manager",
     "people.on_call": "owners.on_call",
+    "training.currency": "business_case.currency",
+    "training.training_cost": "business_case.training_cost",
+    "training.requests_per_day": "business_case.requests_per_day",
+    "training.tokens_per_request": "business_case.tokens_per_request",
+    "training.serving_cost_per_million_tokens": "business_case.serving_cost_per_million_tokens",
+    "training.serving_saving_percent": "business_case.serving_saving_percent",
+    "training.worth_per_gib_month": "business_case.worth_per_gib_month",
+    "training.worth_per_point_month": "business_case.worth_per_point_month",
+    "training.months": "business_case.months",
     "more.waivers": "deviations",
 }
 """Field of the form -> place in the plan. `skills` becomes evaluation.slices and gate.slices."""
@@ -113,6 +122,8 @@ def body_of(form: PlanForm) -> dict[str, Any]:
     for skill in values["skills"]:
         for key, (part, inner) in SKILL_PLACES.items():
             put(body, [part, "slices", skill["name"], inner], skill[key])
+    if set(body["business_case"]) == {"currency"}:  # nobody filled in the group
+        del body["business_case"]
     return body
 
 
@@ -172,7 +183,8 @@ def field_at(place: Place, form: PlanForm) -> str:
             if at == known:
                 entry = next((f", entry {part + 1}" for part in place[length:] if isinstance(part, int)), "")
                 return f"{field}{entry}"
-    return {"evaluation": "skills", "gate": "skills"}.get(str(place[0]), str(place[0])) if place else "form"
+    groups = {"evaluation": "skills", "gate": "skills", "business_case": "training"}
+    return groups.get(str(place[0]), str(place[0])) if place else "form"
 
 
 def form_of(plan: Plan, folder: str) -> PlanForm:
@@ -183,8 +195,9 @@ def form_of(plan: Plan, folder: str) -> PlanForm:
         *parents, last = place.split(".")
         part: Any = body
         for parent in parents:
-            part = part[parent]
-        put(values, field.split("."), part.get(last))  # a field of a later version is left out at its default
+            part = part.get(parent) or {}  # a field or part of a later version is left out at its default
+        if last in part:
+            put(values, field.split("."), part[last])
     values["more"]["answer_ends"] = [escaped(text) for text in plan.decoding.stop]
     values["skills"] = [
         {"name": name, **{key: body[part]["slices"][name][inner] for key, (part, inner) in SKILL_PLACES.items()}}

@@ -17,6 +17,7 @@ from quantplay.plan import WAIVABLE, Profile
 FULL_BITS = 32
 SERVING_TYPES = tuple(name for name, kind in types_of("llama.cpp").items() if kind.nominal_bits < FULL_BITS)
 Above0 = Annotated[float, Field(gt=0)]
+FromZero = Annotated[float, Field(ge=0)]
 Points = Annotated[float, Field(gt=0, le=100)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
@@ -183,6 +184,40 @@ class Waiver(Group):
     )
 
 
+class Training(Group):
+    """What training would cost and win; nothing filled in: it is not considered."""
+
+    currency: str = Field(
+        default="USD", pattern=r"^[A-Z]{3}$", title="Currency", description="Of every amount here, three letters."
+    )
+    training_cost: FromZero | None = Field(
+        default=None, title="Cost of training, in all", description="Machines and people, in this currency."
+    )
+    requests_per_day: Above0 | None = Field(
+        default=None, title="Requests a day", description="How many the model answers."
+    )
+    tokens_per_request: Above0 | None = Field(
+        default=None, title="Tokens a request", description="Prompt and answer together."
+    )
+    serving_cost_per_million_tokens: FromZero | None = Field(
+        default=None, title="Cost of serving, a million tokens", description="At full precision, in this currency."
+    )
+    serving_saving_percent: Annotated[float, Field(ge=0, le=100)] | None = Field(
+        default=None, title="Share of that cost saved, percent", description="By the quantized model. Empty: 0."
+    )
+    worth_per_gib_month: FromZero | None = Field(
+        default=None, title="Worth of one GiB of freed memory, a month", description="In this currency. Empty: 0."
+    )
+    worth_per_point_month: FromZero | None = Field(
+        default=None,
+        title="Worth of one percentage point of quality, a month",
+        description="In this currency. Empty: 0.",
+    )
+    months: Annotated[float, Field(gt=0, le=120)] | None = Field(
+        default=None, title="Months in service", description="How long the model will serve, in months of 30 days."
+    )
+
+
 class More(Group):
     """Everything else, with its usual values."""
 
@@ -299,6 +334,12 @@ class PlanForm(Group):
     )
     target: Target = Field(
         default=Target(), title="Where it will run", description="What it runs on and what it must achieve there."
+    )
+    training: Training = Field(
+        default=Training(),
+        title="Should it need training",
+        description="Leave empty unless you would pay for training a model that comes out short. Then the engineering manager is "
+        "asked to sign these numbers first.",
     )
     more: More = Field(
         default=More(), title="Everything else", description="Usual values; leave them as they are the first time."

@@ -125,7 +125,10 @@ def gathered(plan: Plan, partial: Path, remote: Remote) -> Path:
         deep=sorted({str(PurePosixPath(task).parent) for task in plan.evaluation.tasks}),
     )
     text = (partial / PLAN_FILE).read_text(encoding="utf-8")
-    target = home_of({"at": remote.address, "text": text, "files": [[file.name, file.mark] for file in wanted]})
+    marks = [[file.name, file.size_bytes, file.mark] for file in wanted]
+    # A file system that marks nothing says nothing about what changed: there every run fetches anew.
+    anew = None if all(file.mark for file in wanted) else partial.name
+    target = home_of({"at": remote.address, "text": text, "files": marks, "anew": anew})
     if not target.is_dir():
         remote.get_all(wanted, partial)
     return kept(partial, target)

@@ -14,7 +14,7 @@ NO_FOLDERS = ("http", "https", "data", "github", "git")
 MAX_FILES = 2_000
 MAX_SET_BYTES = 4 << 30
 MARKS = ("ETag", "etag", "md5Hash", "generation", "LastModified", "last_modified", "mtime", "created")
-"""What file systems call the thing that changes with the bytes."""
+"""What file systems call the thing that changes with the bytes, the surest first."""
 
 
 class RemoteFile(NamedTuple):
@@ -22,7 +22,7 @@ class RemoteFile(NamedTuple):
 
     name: str  # relative to the address
     size_bytes: int
-    mark: list[str]  # other bytes, other mark
+    mark: str  # other bytes, other mark; empty where the file system knows none
 
 
 class Remote:
@@ -61,8 +61,13 @@ class Remote:
         for name, depth in [*((name, 1) for name in shallow), *((name, None) for name in deep)]:
             with self._explained(name):
                 listed = self._filesystem.find(self._key(name), maxdepth=depth, detail=True)
-            inside = [self._listed(key, info) for key, info in listed.items() if info.get("type") != "directory"]
-            inside = [file for file in inside if file.name != name and not hidden(file.name)]
+                names = [self._name(key) for key, info in listed.items() if info.get("type") != "directory"]
+                # Asked one by one, from what was listed: a listing may write a moment in another way than a file's own info.
+                inside = [
+                    self._file(one, self._filesystem.info(self._key(one)))
+                    for one in names
+                    if one != name and not hidden(one)
+                ]
             if not inside:
                 missing.append(self._missing(name, "folder"))
             found |= {file.name: file for file in inside}
@@ -92,11 +97,12 @@ class Remote:
         return f"{self._root}/{PurePosixPath(name)}"
 
     def _file(self, name: str, info: dict[str, Any]) -> RemoteFile:
-        return RemoteFile(name, int(info.get("size") or 0), [str(info[mark]) for mark in MARKS if mark in info])
+        return RemoteFile(
+            name, int(info.get("size") or 0), next((str(info[mark]) for mark in MARKS if mark in info), "")
+        )
 
-    def _listed(self, key: str, info: dict[str, Any]) -> RemoteFile:
-        name = key.lstrip("/").removeprefix(self._root.lstrip("/")).lstrip("/")
-        return self._file(name, info)
+    def _name(self, key: str) -> str:
+        return key.lstrip("/").removeprefix(self._root.lstrip("/")).lstrip("/")
 
     def _missing(self, name: str, kind: str) -> Fault:
         return Fault(

@@ -1,0 +1,58 @@
+"""Start a run from the browser, the plan filled in field by field."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from pydantic import Field
+
+from flows.form_to_plan import filled, plan_of, plan_text
+from flows.plan_form import Data, More, People, PlanForm, Skill, Target, Training
+from flows.quantize import playbook
+from quantplay.plan import Profile
+from tasks.plans import plan_beside
+
+
+def shown(field: str) -> Any:
+    """How the run form shows a field: title, description and what the server refuses."""
+    schema = PlanForm.model_json_schema()["properties"][field]
+    return Field(
+        json_schema_extra={
+            key: value
+            for key, value in schema.items()
+            if key in ("title", "description", "pattern", "minLength", "minItems")
+        }
+    )
+
+
+def run_name() -> str:
+    return str(flow_run.parameters["name"])
+
+
+@flow(
+    name="quantize-form",
+    description="Start a quantization by filling in this form. What has a value already has the usual one.",
+    flow_run_name=run_name,
+    persist_result=False,
+)
+def quantize_form(
+    *,
+    name: Annotated[str, shown("name")],
+    use_case: Annotated[str, shown("use_case")],
+    profile: Annotated[Profile, shown("profile")] = "internal",
+    data: Annotated[Data, shown("data")],
+    skills: Annotated[list[Skill], shown("skills")],
+    people: Annotated[People, shown("people")],
+    target: Annotated[Target, shown("target")] = Target(),  # noqa: B008 - frozen, and the form shows what it holds
+    training: Annotated[Training, shown("training")] = Training(),  # noqa: B008 - likewise
+    more: Annotated[More, shown("more")] = More(),  # noqa: B008 - likewise
+) -> State[str]:
+    """Write the plan that the form means, and run it as `quantize` would: the same values have the same plan digest."""
+    form = filled(
+        name=name, use_case=use_case, profile=profile, data=data, skills=skills, people=people, target=target,
+        training=training, more=more,
+    )  # fmt: skip
+    return playbook(str(plan_beside(plan_text(form), plan_of(form), form.data.folder)))
