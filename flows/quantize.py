@@ -9,16 +9,15 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
+from flows import dispatch
+from flows.cancelling import cancel_jobs
 from flows.signing import can_suspend, show_what_is_missing, wait_for_signatures
 from quantplay.outcomes import OUTCOMES
 from quantplay.records import Candidate, Decision
 from tasks.asking import handle_answers
-from tasks.baseline import baseline
 from tasks.calibration import calibration
-from tasks.envelope import envelope
-from tasks.evaluate import decide_gate, evaluate
+from tasks.evaluate import decide_gate
 from tasks.lock import lock
-from tasks.ptq import ptq
 from tasks.report import report
 from tasks.results import Trail
 from tasks.runs import close_run, fail_run, open_run
@@ -36,6 +35,7 @@ def run_name() -> str:
     description="Take one language model from full precision to a locked, quantized hand-off package.",
     flow_run_name=run_name,
     persist_result=False,
+    on_cancellation=[cancel_jobs],
 )
 def quantize(plan: str, run: str | None = None) -> State[str]:
     """Run every play that `plan` (path of a plan.yaml) needs, up to the hand-off package or the verdict that ends the run.
@@ -93,12 +93,13 @@ def play(run: RunRef) -> tuple[str, Trail, str | None]:
 
 def decided(run: RunRef) -> tuple[str, Trail]:
     """Plays 1 to 4. Returns the outcome's name, `locked` where nothing but people stands before the lock, and what was produced."""
-    checked, baseline_key = calibration(run), baseline(run)
-    trail = Trail(calibration=checked, baseline=baseline_key, envelope=envelope(run))
+    checked, heavy = calibration(run), dispatch.prepared(run)
+    baseline_key = dispatch.baseline(heavy)
+    trail = Trail(calibration=checked, baseline=baseline_key, envelope=dispatch.envelope(heavy, baseline_key))
     outcome = "envelope_missed"
     for candidate in candidates(run, trail):
-        artifact = ptq(run, candidate)
-        evaluation = evaluate(run, baseline_key, artifact)
+        artifact = dispatch.ptq(heavy, baseline_key, candidate)
+        evaluation = dispatch.evaluate(heavy, baseline_key, artifact)
         decision = decide_gate(run, baseline_key, artifact, evaluation)
         trail = trail.judged(artifact, evaluation, decision)
         outcome = outcome_of(run, decision)

@@ -1,0 +1,64 @@
+"""The plays that a worker with a device pulls: the same tasks a run on one machine calls, each as a flow of its own.
+
+A job's result is the digest of what it produced, as the message of its Completed state; the record is in the product database.
+Its error is an event there. So nothing has to be shared but the database and the artifact store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed
+
+from flows.give_back import require_fit
+from flows.job_errors import left_behind
+from quantplay.records import Candidate, Digest
+from tasks.baseline import baseline as measure_baseline
+from tasks.envelope import envelope as choose_envelope
+from tasks.evaluate import evaluate as measure_candidate
+from tasks.ptq import ptq as quantize
+from tasks.workbench import RunRef
+
+
+def job_name() -> str:
+    """The first characters of the run's id: what a person looks for."""
+    run: Any = flow_run.parameters["run"]
+    return f"{str(run['run'] if isinstance(run, dict) else run.run)[:8]}"
+
+
+OPTIONS: dict[str, Any] = {"flow_run_name": job_name, "persist_result": False, "validate_parameters": True}
+
+
+@flow(name="baseline-job", description="Play 1 of a run, on this worker's device.", **OPTIONS)
+def baseline_job(run: RunRef) -> State[str]:
+    """Measure the full-precision model of `run`, or find that it is measured; its baseline's key."""
+    return done(run, None, lambda: measure_baseline(run))
+
+
+@flow(name="envelope-job", description="Play 2 of a run, on the machine that measures.", **OPTIONS)
+def envelope_job(run: RunRef, baseline: Digest) -> State[str]:
+    """Choose what to build for `run`; the choice's key."""
+    return done(run, baseline, lambda: choose_envelope(run))
+
+
+@flow(name="ptq-job", description="Play 3 of a run, on this worker's device.", **OPTIONS)
+def ptq_job(run: RunRef, baseline: Digest, candidate: Candidate) -> State[str]:
+    """Quantize the model of `run` to the candidate's type; the artifact's key."""
+    return done(run, baseline, lambda: quantize(run, candidate))
+
+
+@flow(name="evaluate-job", description="Play 4 of a run, on this worker's device.", **OPTIONS)
+def evaluate_job(run: RunRef, baseline: Digest, artifact: Digest) -> State[str]:
+    """Measure an artifact of `run` against its baseline; the evaluation's key."""
+    return done(run, baseline, lambda: measure_candidate(run, baseline, artifact))
+
+
+def done(run: RunRef, baseline: Digest | None, play: Callable[[], Digest]) -> State[str]:
+    """Do it here if this machine may; the job's last state, with the key as its message."""
+    with left_behind():
+        require_fit(run, baseline)
+        return Completed(message=play())
