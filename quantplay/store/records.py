@@ -25,6 +25,7 @@ from quantplay.records import (
     PackageRef,
     Recipe,
     Record,
+    Revalidation,
     SignOff,
 )
 from quantplay.store import tables
@@ -54,6 +55,7 @@ EVALUATION = Kind(name="evaluation", table=tables.evaluations, model=Evaluation,
 DECISION = Kind(name="decision", table=tables.decisions, model=Decision)
 PACKAGE = Kind(name="package", table=tables.packages, model=PackageRef)
 CALIBRATION = Kind(name="calibration check", table=tables.calibration_checks, model=CalibrationCheck)
+REVALIDATION = Kind(name="re-validation", table=tables.revalidations, model=Revalidation)
 SIGNOFF = Kind(name="sign-off", table=tables.signoffs, model=SignOff)
 KINDS: tuple[Kind[Any], ...] = (
     BASELINE, ENVELOPE, RECIPE, ARTIFACT, EVALUATION, DECISION, PACKAGE, CALIBRATION, SIGNOFF, MANIFEST

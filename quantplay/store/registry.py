@@ -33,6 +33,7 @@ from quantplay.records import (
     Manifest,
     PackageRef,
     Recipe,
+    Revalidation,
     SignOff,
 )
 from quantplay.settings import Settings
@@ -40,9 +41,11 @@ from quantplay.store import (
     connect,
     embedded,
     events,
+    incidents,
     jobs,
     records,
     requests,
+    revalidations,
     runs,
     sanctions,
     signoffs,
@@ -51,11 +54,13 @@ from quantplay.store import (
 )
 from quantplay.store.artifacts import ArtifactStore, require_known_protocol
 from quantplay.store.events import Event
+from quantplay.store.incidents import Incident
 from quantplay.store.jobs import Job, JobOutcome
 from quantplay.store.locks import AdvisoryLock, run_lock_key
 from quantplay.store.patience import patiently
 from quantplay.store.records import Kind, R
 from quantplay.store.requests import Request, Waiting
+from quantplay.store.revalidations import LockedPackage
 from quantplay.store.runs import Attempt, Run
 from quantplay.store.sanctions import Sanction
 from quantplay.store.schema import ensure_schema
@@ -494,6 +499,41 @@ class Store:
         """(run, gate) of later runs of the same plan name and model that froze another gate."""
         with self._begin() as connection:
             return signoffs.newer_gates(connection, run)
+
+    # --- re-validations and incidents ------------------------------------------------------------------------------------
+
+    @patiently
+    def locked_packages(self, prefix: str = "") -> tuple[LockedPackage, ...]:
+        """Every package that a run locked, newest first; `prefix`: first characters of its key."""
+        with self._begin() as connection:
+            return revalidations.locked(connection, prefix)
+
+    @patiently
+    def put_revalidation(self, found: Revalidation, measured: Evaluation | None) -> tuple[str, Incident | None]:
+        """Record a re-validation with what it measured, in one transaction; a regression opens an incident. Its key, and that incident."""
+        with self._begin() as connection:
+            return revalidations.put(connection, found, measured)
+
+    def get_revalidation(self, key: str) -> Revalidation | None:
+        return self._get(records.REVALIDATION, key)
+
+    @patiently
+    def latest_revalidations(self) -> dict[str, tuple[str, Revalidation]]:
+        """Package -> key and record of its newest re-validation."""
+        with self._begin() as connection:
+            return revalidations.latest(connection)
+
+    @patiently
+    def close_incident(self, prefix: str, *, by: str, resolution: str) -> Incident:
+        """Close the one open incident whose id starts with `prefix`; who did it and why is kept."""
+        with self._begin() as connection:
+            return incidents.close(connection, prefix, by, resolution)
+
+    @patiently
+    def list_incidents(self, *, open_only: bool = False) -> tuple[Incident, ...]:
+        """Open ones first, newest first."""
+        with self._begin() as connection:
+            return incidents.listed(connection, open_only=open_only)
 
     # --- workers and the devices they use --------------------------------------------------------------------------------
 
