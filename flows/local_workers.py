@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from flows.services import reap, runs_module
@@ -28,6 +28,7 @@ class LocalWorker:
 
     name: str
     pid: int
+    api_url: str  # of the server it pulls from
 
 
 def wanted_places() -> tuple[Place, ...]:
@@ -45,12 +46,18 @@ def folder_of(settings: Settings) -> Path:
 
 
 def ensure_worker(settings: Settings, place: Place) -> LocalWorker | None:
-    """Start the worker where it does not run; None where it does. The caller holds the lock of `quantplay up`."""
+    """Start the worker where it does not run; None where it does. The caller holds the lock of `quantplay up`.
+
+    One that pulls from another server, where this home had one before, is replaced.
+    """
+    api_url = os.environ["PREFECT_API_URL"]
     folder = folder_of(settings)
     note = folder / f"{place.name}.json"
     found = read_note(note)
     if found is not None and alive(found):
-        return None
+        if found.api_url == api_url:
+            return None
+        end([found], drain=False)
     folder.mkdir(parents=True, exist_ok=True)
     words = ["worker", "--pool", place.pool, "--name", place.name, "--device", place.device]
     with (folder / f"{place.name}.log").open("ab") as log:
@@ -61,8 +68,9 @@ def ensure_worker(settings: Settings, place: Place) -> LocalWorker | None:
             stderr=log,
             start_new_session=True,  # Ctrl-C in the terminal of `up` is not meant for it
         )
-    note.write_text(json.dumps({"name": place.name, "pid": process.pid}))
-    return LocalWorker(name=place.name, pid=process.pid)
+    worker = LocalWorker(name=place.name, pid=process.pid, api_url=api_url)
+    note.write_text(json.dumps(asdict(worker)))
+    return worker
 
 
 def local_workers(settings: Settings) -> tuple[LocalWorker, ...]:
@@ -74,18 +82,23 @@ def local_workers(settings: Settings) -> tuple[LocalWorker, ...]:
 def stop_workers(settings: Settings, drain: bool = False) -> list[str]:
     """Stop every worker of this machine and what it still runs; their names. drain: let running jobs finish first."""
     running = local_workers(settings)
-    tell(running, signal.SIGTERM)  # no new runs
-    wait_for(running, float("inf") if drain else GRACE_SECONDS)
-    tell(running, signal.SIGTERM)  # end the runs; their states say so
-    wait_for(running, ENDING_SECONDS)
-    for worker in running:
-        if alive(worker):
-            os.killpg(worker.pid, signal.SIGKILL)
-    wait_for(running, GRACE_SECONDS)
+    end(running, drain)
     end_leftovers(settings)
     for note in folder_of(settings).glob("*.json"):
         note.unlink(missing_ok=True)
     return [worker.name for worker in running]
+
+
+def end(workers: Sequence[LocalWorker], drain: bool) -> None:
+    """First no new runs, then the end of those that run, which their states say; then by force."""
+    tell(workers, signal.SIGTERM)
+    wait_for(workers, float("inf") if drain else GRACE_SECONDS)
+    tell(workers, signal.SIGTERM)
+    wait_for(workers, ENDING_SECONDS)
+    for worker in workers:
+        if alive(worker):
+            os.killpg(worker.pid, signal.SIGKILL)
+    wait_for(workers, GRACE_SECONDS)
 
 
 def tell(workers: Iterable[LocalWorker], number: signal.Signals) -> None:

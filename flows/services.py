@@ -19,12 +19,14 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from quantplay.errors import InputError, ServiceUnavailable
 from quantplay.settings import Settings
 
 SERVER = "flows.server"  # the module started as a process of its own, and how that process is known again
 START_TIMEOUT_SECONDS = 120
+BUSY_SECONDS = 30  # a server that lives and does not answer is busy, until it has had this long
 FIRST_PORT = 4200
 
 
@@ -70,7 +72,7 @@ def ensure_server(settings: Settings, say: Callable[[str], None]) -> PrefectServ
         ) from error  # fmt: skip
     with (folder / "start.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        running = running_server(folder)
+        running = running_server(folder, BUSY_SECONDS)
         if running is None:
             say("starting the local Prefect server (about 10 seconds, once)")
             running = start_server(settings, folder)
@@ -96,17 +98,23 @@ def api_environment(settings: Settings) -> dict[str, str]:
     return {**prefect_environment(settings), "PREFECT_API_URL": running}
 
 
-def running_server(folder: Path) -> str | None:
-    """API address of the server noted in `folder`, if it is alive and healthy."""
+def running_server(folder: Path, seconds: float = 0) -> str | None:
+    """API address of the server noted in `folder`, if it is alive and healthy. seconds: how long a busy one may take to answer."""
     note = read_note(folder)
-    if note is None or not is_prefect(note["pid"]):
-        return None
-    return note["api_url"] if healthy(note["api_url"]) else None
+    deadline = time.monotonic() + seconds
+    while note is not None and is_prefect(note["pid"]):
+        if healthy(note["api_url"]):
+            return note["api_url"]
+        if time.monotonic() >= deadline:
+            return None
+        time.sleep(0.2)
+    return None
 
 
 def start_server(settings: Settings, folder: Path) -> str:
+    before = read_note(folder)
     stop_server(settings)
-    port = free_port()
+    port = free_port(None if before is None else urlsplit(before["api_url"]).port)
     api_url = f"http://127.0.0.1:{port}/api"
     log_path = folder / "server.log"
     with log_path.open("ab") as log:
@@ -202,10 +210,15 @@ def require_healthy(api_url: str) -> None:
         )
 
 
-def free_port() -> int:
-    """4200 where it is free, because people expect Prefect there; otherwise any."""
-    for port in (FIRST_PORT, 0):
+def free_port(before: int | None = None) -> int:
+    """The one this server had `before`, because workers know it; 4200, where people expect Prefect; otherwise any."""
+    for port in (before, FIRST_PORT, 0):
+        if port is None:
+            continue
         with socket.socket() as probe:
+            probe.setsockopt(
+                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+            )  # as the server does: old connections don't matter
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
