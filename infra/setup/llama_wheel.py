@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -146,13 +146,17 @@ def ensure_sdist(cache: Path, python: Path, log: Path) -> Path:
     return target
 
 
-def build(sdist: Path, folder: Path, python: Path, log: Path) -> Path:
-    """Compile `sdist` into a wheel in `folder`, for this CPU, without llama.cpp's own programs and image support."""
+def build(sdist: Path, folder: Path, python: Path, log: Path, defines: Iterable[str] = ()) -> Path:
+    """Compile `sdist` into a wheel in `folder`, without llama.cpp's own programs and image support.
+
+    For this very CPU, unless `defines` (CMake's NAME=VALUE) say something else.
+    """
     run_logged(
         [python, "-m", "pip", "wheel", "--disable-pip-version-check", "--no-input", "--no-deps", "--no-cache-dir", "--verbose",
          "--wheel-dir", folder,
          "--config-settings", "cmake.define.LLAVA_BUILD=OFF",
          "--config-settings", f"cmake.define.CMAKE_PROJECT_llama.cpp_INCLUDE={NO_COMMON.absolute()}",
+         *(word for define in defines for word in ("--config-settings", f"cmake.define.{define}")),
          sdist],
         what=f"Compiling llama-cpp-python {VERSION}",
         log=log,
