@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from quantplay.formats import types_of
 from quantplay.plan import WAIVABLE, Profile
@@ -20,6 +20,31 @@ Above0 = Annotated[float, Field(gt=0)]
 FromZero = Annotated[float, Field(ge=0)]
 Points = Annotated[float, Field(gt=0, le=100)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
+def seen(title: str, description: str, **more: Any) -> Any:
+    """What the run form shows of a parameter, and what the server refuses; Python's own callers are not held to it."""
+    return Field(json_schema_extra={"title": title, "description": description, **more})
+
+
+PlanAddress = Annotated[
+    str,
+    seen(
+        "Plan",
+        "The plan file (plan.yaml): a path every worker can read, such as /data/support/plan.yaml, or an address such as "
+        "s3://bucket/support/plan.yaml. What it names is found beside it.",
+        pattern=r"^(/|[a-z][a-z0-9+.-]*://[^/\s]*/).*\.(ya?ml|json)$",
+    ),
+]
+RunToGoOn = Annotated[
+    str | None,
+    WithJsonSchema({"type": "string"}),
+    seen(
+        "Go on with this run",
+        "Leave empty. The id of a run of this plan that waits for a signature, to go on with it and no other.",
+        pattern=r"^([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})?$",
+    ),
+]
 
 
 def as_a_form(schema: dict[str, Any]) -> None:

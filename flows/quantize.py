@@ -11,6 +11,7 @@ from prefect.states import Completed
 
 from flows import dispatch
 from flows.cancelling import cancel_jobs
+from flows.plan_form import PlanAddress, RunToGoOn
 from flows.signing import can_suspend, show_what_is_missing, wait_for_signatures
 from quantplay.outcomes import OUTCOMES
 from quantplay.records import Candidate, Decision
@@ -37,13 +38,13 @@ def run_name() -> str:
     persist_result=False,
     on_cancellation=[cancel_jobs],
 )
-def quantize(plan: str, run: str | None = None) -> State[str]:
-    """Run every play that `plan` (path of a plan.yaml) needs, up to the hand-off package or the verdict that ends the run.
+def quantize(plan: PlanAddress, run: RunToGoOn = "") -> State[str]:
+    """Run every play that `plan` (path or address of a plan.yaml) needs, up to the hand-off package or the verdict that ends the run.
 
     A run of this plan that waits for a signature goes on where it stopped; `run`: the id of that very run. The state's name is
     the outcome; its data is the id of the run in the product database.
     """
-    return playbook(plan, run)
+    return playbook(plan, run or None)
 
 
 def playbook(plan: str, run: str | None = None) -> State[str]:

@@ -7,25 +7,20 @@ from typing import Annotated, Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from pydantic import Field
 
 from flows.form_to_plan import filled, plan_of, plan_text
-from flows.plan_form import Data, More, People, PlanForm, Skill, Target, Training
+from flows.plan_form import Data, More, People, PlanForm, Skill, Target, Training, seen
 from flows.quantize import playbook
 from quantplay.plan import Profile
 from tasks.plans import plan_beside
 
+LIMITS = ("pattern", "minLength", "minItems")
+
 
 def shown(field: str) -> Any:
-    """How the run form shows a field: title, description and what the server refuses."""
+    """How the run form shows a field of the form model: what stands there."""
     schema = PlanForm.model_json_schema()["properties"][field]
-    return Field(
-        json_schema_extra={
-            key: value
-            for key, value in schema.items()
-            if key in ("title", "description", "pattern", "minLength", "minItems")
-        }
-    )
+    return seen(schema["title"], schema["description"], **{key: schema[key] for key in LIMITS if key in schema})
 
 
 def run_name() -> str:

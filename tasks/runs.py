@@ -12,14 +12,16 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import PrefectException, TerminationSignal
 from prefect.runtime import deployment, flow_run
 
-from quantplay.errors import IntegrityError
+from quantplay.errors import IntegrityError, PlanError
 from quantplay.outcomes import OUTCOMES
 from quantplay.plan_file import read_plan
+from quantplay.plays.check import check_plan
 from quantplay.plays.pin import pin
 from quantplay.plays.target import require_target
 from quantplay.records import Digest
 from quantplay.store.signoffs import OPENED
 from tasks.options import PLAY
+from tasks.plans import local_plan
 from tasks.signoffs import run_to_resume
 from tasks.workbench import RunRef, workbench
 
@@ -31,7 +33,9 @@ def open_run(plan_path: str, resume: str | None = None) -> RunRef:
     A run of the same plan and inputs goes on instead where this very flow run opened it and is tried again, where it waits for a
     signature, or where its process is gone; `resume`: this run and no other.
     """
-    path = Path(plan_path).absolute()
+    path = local_plan(plan_path)
+    if deployment.get_id() is not None:  # the command line has checked it before anything was started
+        require_good(path)
     plan = read_plan(path)
     if workbench().settings.pool is None:  # else it is measured on another machine, chosen by what it has
         require_target(plan, workbench().fingerprint.hardware)
@@ -52,6 +56,13 @@ def open_run(plan_path: str, resume: str | None = None) -> RunRef:
         plan=digest, profile=plan.profile, run=before, prefect_flow_run_id=flow_run.get_id(), body=body
     )
     return RunRef(run=str(run), plan_path=str(path), plan=digest, inputs=inputs)
+
+
+def require_good(path: Path) -> None:
+    """Raise PlanError with every fault of the plan and of all it points to."""
+    report = check_plan(path, measured_here=workbench().settings.pool is None)
+    if not report.good:
+        raise PlanError(f"{path} can't run", faults=report.faults, fix="mend what is listed, and start again")
 
 
 def run_to_go_on(plan: Digest, inputs: Mapping[str, Digest], resume: str | None) -> UUID | None:

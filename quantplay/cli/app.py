@@ -22,6 +22,9 @@ app = typer.Typer(
 )
 
 PlanPath = Annotated[Path, typer.Argument(metavar="PLAN", help="The plan, a YAML file.", show_default=False)]
+PlanAddress = Annotated[
+    str, typer.Argument(metavar="PLAN", help="The plan, a YAML file, or its address (s3://...).", show_default=False)
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, for machines.")]
 
 
@@ -64,7 +67,7 @@ def check(plan: PlanPath, json: AsJson = False) -> None:
 
 
 @app.command()
-def run(plan: PlanPath, json: AsJson = False) -> None:
+def run(plan: PlanAddress, json: AsJson = False) -> None:
     """Run a plan through the plays. Ends with the hand-off package, or with the verdict that stops it."""
     start("run", plan=plan, json=json)
 

@@ -12,10 +12,18 @@ if TYPE_CHECKING:
     from quantplay.cli.run_records import RunRecords
 
 
-def command(plan: Path, json: bool = False) -> int:
-    require_runnable(plan)
-    records, page = run_and_read(plan)
+def command(plan: str, json: bool = False) -> int:
+    path = at_hand(plan)
+    require_runnable(path)
+    records, page = run_and_read(path)
     return tell(records, page, json=json)
+
+
+def at_hand(plan: str) -> Path:
+    """The plan file; one at an address is fetched with all it names."""
+    from tasks.plans import local_plan
+
+    return local_plan(plan) if "://" in plan else Path(plan)
 
 
 def run_and_read(plan: Path, run: str | None = None) -> tuple[RunRecords, str]:

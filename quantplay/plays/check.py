@@ -69,16 +69,28 @@ class CheckReport(Record):
         return not self.faults
 
 
-def check_plan(path: Path) -> CheckReport:
-    """Check the plan in `path`. Raises nothing for what plan, data or model hold."""
+def check_plan(path: Path, *, measured_here: bool = True) -> CheckReport:
+    """Check the plan in `path`. Raises nothing for what plan, data or model hold.
+
+    `measured_here`: whether this machine's chip is the one a run would measure on.
+    """
     started = time.perf_counter()
     file = load_plan(path)
     part, base = file.parts, path.parent
     sets = read_sets(file, part.get("evaluation"), part.get("calibration"), base)
     calibration = calibration_of(file, sets, base)
-    faults = (*file.faults, *sets.faults, *rule_faults(file, sets, base), *finding_faults(file, calibration))
+    faults = (
+        *file.faults,
+        *sets.faults,
+        *rule_faults(file, sets, base, measured_here),
+        *finding_faults(file, calibration),
+    )
     power = power_of(file, sets)
-    warnings = (*rule_warnings(file, sets, base), *power_warnings(file, power), *idle_waivers(file, calibration))
+    warnings = (
+        *rule_warnings(file, sets, base, measured_here),
+        *power_warnings(file, power),
+        *idle_waivers(file, calibration),
+    )
     return CheckReport(
         path=str(path),
         name=file.plan.name if file.plan else None,
@@ -103,7 +115,7 @@ def in_order(faults: tuple[Fault, ...], path: Path) -> tuple[Fault, ...]:
     return tuple(sorted(dict.fromkeys(faults), key=line))
 
 
-def rule_faults(file: PlanFile, sets: Sets, base: Path) -> Iterator[Fault]:
+def rule_faults(file: PlanFile, sets: Sets, base: Path, measured_here: bool) -> Iterator[Fault]:
     """Every rule whose parts of the plan are valid by themselves."""
     part = file.parts
     model, evaluation, gate, envelope = (part.get(key) for key in ("model", "evaluation", "gate", "envelope"))
@@ -119,7 +131,7 @@ def rule_faults(file: PlanFile, sets: Sets, base: Path) -> Iterator[Fault]:
         yield from calibration_faults(file, calibration, sets)
     if envelope is not None:
         yield from envelope_faults(file, envelope)
-    if part.get("profile") == "production":
+    if measured_here and part.get("profile") == "production":
         yield from target_findings(file)
     if gate is not None:
         yield from gate_faults(file, gate)
@@ -136,7 +148,7 @@ def rule_faults(file: PlanFile, sets: Sets, base: Path) -> Iterator[Fault]:
             yield from length_faults(file, envelope, decoding, items, tokenizer)
 
 
-def rule_warnings(file: PlanFile, sets: Sets, base: Path) -> Iterator[Fault]:
+def rule_warnings(file: PlanFile, sets: Sets, base: Path, measured_here: bool) -> Iterator[Fault]:
     part = file.parts
     if isinstance(profile := part.get("profile"), str):
         yield from profile_warnings(file, profile)
@@ -146,7 +158,7 @@ def rule_warnings(file: PlanFile, sets: Sets, base: Path) -> Iterator[Fault]:
         yield from split_warnings(file, evaluation, sets)
     if (envelope := part.get("envelope")) is not None:
         yield from envelope_warnings(file, envelope)
-    if part.get("profile") != "production":
+    if measured_here and part.get("profile") != "production":
         yield from target_findings(file)
 
 
