@@ -41,9 +41,14 @@ def stored(key: Digest, recipe: Recipe, make: Callable[[Path], Artifact], file_n
 
 def local_copy(artifact: Artifact) -> Path:
     """A local path of the artifact's verified bytes; from a remote store they are copied to scratch once."""
+    return local_file(artifact.sha256)
+
+
+def local_file(sha256: Digest) -> Path:
+    """The same for a stored GGUF file of which only the digest is known."""
     bench = workbench()
-    local = bench.artifacts.local_path(artifact.sha256)
+    local = bench.artifacts.local_path(sha256)
     if local is not None:
-        bench.artifacts.verify(artifact.sha256)
+        bench.artifacts.verify(sha256)
         return local
-    return bench.artifacts.get(artifact.sha256, bench.scratch / f"{artifact.sha256}.gguf")
+    return bench.artifacts.get(sha256, bench.scratch / f"{sha256}.gguf")

@@ -15,7 +15,7 @@ from quantplay.handoff.verify import verify
 from quantplay.plays import keys
 from quantplay.plays.pin import require_unchanged
 from quantplay.plays.target import require_target
-from quantplay.records import Digest, Hardware, PackageRef
+from quantplay.records import Digest, Hardware, MadeOf, PackageRef
 from quantplay.store.registry import Store
 from tasks.artifacts import local_copy
 from tasks.options import PLAY
@@ -50,7 +50,7 @@ def lock(run: RunRef, trail: Trail) -> Digest:
         report = verify(Path(package.path), signatures_due=False)  # people sign what they can look at
         if not report.ok:
             raise IntegrityError("the package just written does not verify", faults=report.problems)
-        return package
+        return package.model_copy(update={"made_of": made_of(run, trail)})
 
     package = once(run, "lock", key, find=find, make=make)
     create_markdown_artifact(f"Hand-off package: `{package.path}`", key="package", description="Play 7, lock")
@@ -62,6 +62,17 @@ def measured_on(store: Store, baseline: Digest) -> Hardware:
     record = store.get_baseline(baseline)
     assert record is not None
     return record.fingerprint.hardware
+
+
+def made_of(run: RunRef, trail: Trail) -> MadeOf:
+    """What it takes to measure the package again; full precision in the serving runtime is pinned for that."""
+    store = workbench().store
+    keys_of = {name: getattr(trail, name) for name in ("baseline", "artifact", "evaluation", "decision")}
+    baseline = store.get_baseline(keys_of["baseline"])
+    assert baseline is not None
+    store.pin(baseline.reference.model, "full precision in the serving runtime of a locked run", run.id)
+    inputs = tuple(store.put_manifest(manifest) for manifest in run.inputs.manifests)
+    return MadeOf(plan=run.plan, inputs=inputs, **keys_of)
 
 
 def require_not_revoked(store: Store, run: RunRef, trail: Trail) -> None:

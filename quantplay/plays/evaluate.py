@@ -36,6 +36,27 @@ def evaluate_candidate(
             allowed=baseline.harness,
             fix="measure the baseline again with this harness; numbers of two harnesses can't be compared",
         )
+    return measure_candidate(
+        plan, pinned, baseline=baseline, baseline_key=baseline_key, artifact=artifact, candidate=candidate,
+        reference=reference, harness=harness, fingerprint=fingerprint, threads=threads, on_progress=on_progress,
+    )  # fmt: skip
+
+
+def measure_candidate(
+    plan: Plan,
+    pinned: Pinned,
+    *,
+    baseline: Baseline,
+    baseline_key: Digest,
+    artifact: Artifact,
+    candidate: Path,
+    reference: Path,
+    harness: Digest,
+    fingerprint: Fingerprint,
+    threads: int,
+    on_progress: Report | None = None,
+) -> Evaluation:
+    """The same, by whatever harness: what compares the result with another one looks at its digest."""
     answering = quality_threads(pinned, threads)
     arm = evaluate_arm(
         "candidate", plan, pinned, harness=harness, model=candidate, model_digest=artifact.sha256,

@@ -9,7 +9,7 @@ from quantplay.digest import digest_of, digest_of_entries
 from quantplay.gate import rule
 from quantplay.harness.identity import harness_digest
 from quantplay.plan import Plan
-from quantplay.records import Artifact, Digest, Fingerprint, GateChange, Inputs, Recipe, Waiver
+from quantplay.records import Artifact, Digest, Evaluation, Fingerprint, GateChange, Inputs, Recipe, Waiver
 
 
 def harness_of(plan: Plan, inputs: Inputs) -> Digest:
@@ -95,6 +95,11 @@ def evaluation_key(
             "fingerprint": fingerprint.digest(),
         }
     )
+
+
+def measured_again_key(evaluation: Evaluation) -> Digest:
+    """Of what came out, because the same work may give something else each time it is done."""
+    return digest_of({"play": "revalidate", "evaluation": evaluation.digest()})
 
 
 def decision_key(

@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import distinct_on
 
-from quantplay.digest import digest_of
 from quantplay.records import Digest, Evaluation, PackageRef, Revalidation
 from quantplay.store import events, incidents, records, tables
 from quantplay.store.incidents import Incident
@@ -58,18 +57,11 @@ def locked(connection: Connection, prefix: str = "") -> tuple[LockedPackage, ...
     return tuple(found)
 
 
-def evaluation_key(evaluation: Evaluation) -> Digest:
-    """Key of an evaluation that was measured again: of what came out, because the same work may give something else each time."""
-    return digest_of({"play": "revalidate", "evaluation": evaluation.digest()})
-
-
 def put(connection: Connection, found: Revalidation, measured: Evaluation | None) -> tuple[Digest, Incident | None]:
     """Store it with what was measured, its event, and an incident for a regression. The same one twice is one."""
     key = found.digest()
-    if measured is not None:
-        measured_key = evaluation_key(measured)
-        assert found.measured == measured_key
-        records.put(connection, records.EVALUATION, measured_key, measured)
+    if measured is not None and found.measured is not None:
+        records.put(connection, records.EVALUATION, found.measured, measured)
     new = records.put(connection, records.REVALIDATION, key, found)
     if new:
         body = {"revalidation": key, "status": found.status, "trigger": found.trigger, "stack": found.stack_now}

@@ -8,10 +8,11 @@ import store_samples as samples
 from quantplay.errors import InputError
 from quantplay.records import MadeOf, Revalidation, StandingStatus
 from quantplay.store.registry import Store
-from quantplay.store.revalidations import REVALIDATED, evaluation_key
+from quantplay.store.revalidations import REVALIDATED
 
 PACKAGE = samples.digest("package")
 EVALUATION = samples.evaluation()
+MEASURED = samples.digest("measured")
 
 
 def revalidation(status: StandingStatus = "confirmed", at: str = "2026-11-21T09:00:00+00:00") -> Revalidation:
@@ -19,7 +20,7 @@ def revalidation(status: StandingStatus = "confirmed", at: str = "2026-11-21T09:
         package=PACKAGE, artifact=samples.digest("artifact"), evaluation=samples.digest("evaluation"), trigger="by hand", at=at,
         status=status, reasons=("All is as it was.",), stack_then=samples.FINGERPRINT.digest(),
         stack_now=samples.FINGERPRINT.digest(), stack=samples.FINGERPRINT, changes=(), harness_then=samples.digest("harness"),
-        harness_now=samples.digest("harness"), measured=evaluation_key(EVALUATION), items=20, lost=0, won=0,
+        harness_now=samples.digest("harness"), measured=MEASURED, items=20, lost=0, won=0,
         responses_changed=0, slices=(), against_baseline="pass", envelope=(), alarms=(), divergence_then=EVALUATION.divergence,
         divergence_now=EVALUATION.divergence, performance_then=EVALUATION.performance, performance_now=EVALUATION.performance,
     )  # fmt: skip
@@ -31,7 +32,7 @@ def test_recorded_once_with_what_was_measured_and_one_event(store: Store) -> Non
     assert store.put_revalidation(found, EVALUATION) == (key, None)
     assert incident is None
     assert store.get_revalidation(key) == found
-    assert store.get_evaluation(evaluation_key(EVALUATION)) == EVALUATION
+    assert store.get_evaluation(MEASURED) == EVALUATION
     assert [event.body["status"] for event in store.events(kind=REVALIDATED, subject=PACKAGE)] == ["confirmed"]
 
 

@@ -1,0 +1,48 @@
+"""How a locked package stands on a machine: by its newest re-validation, or by the lock itself, and what changed since."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from quantplay.envelope.changes import changes_sentence, stack_changes
+from quantplay.records import Digest, Fingerprint, Record, Revalidation, StandingStatus
+
+
+class Standing(Record):
+    """One locked package today."""
+
+    package: Digest
+    name: str  # of its plan
+    status: StandingStatus
+    at: str  # when it was locked or measured again, ISO 8601
+    revalidation: Digest | None  # key of the newest one; None where the lock itself stands
+    why: str  # a sentence
+
+
+def standing(
+    *,
+    package: Digest,
+    name: str,
+    locked_at: str,
+    locked_on: Fingerprint,
+    newest: tuple[Digest, Revalidation] | None,
+    stack: Fingerprint,
+) -> Standing:
+    """`locked_on`: stack of the locked evaluation; `stack`: today's. A change since the last measurement makes a confirmed one stale."""
+    measured_on = newest[1].stack if newest is not None else locked_on
+    changes = stack_changes(measured_on, stack)
+    status: StandingStatus = newest[1].status if newest is not None else "confirmed"
+    why = newest[1].reasons[0] if newest is not None else "Measured when it was locked."
+    if changes and status == "confirmed":
+        status = "stale"
+        why = f"Not measured again since the stack changed: {changes_sentence(changes)}."
+    return Standing(
+        package=package, name=name, status=status, at=newest[1].at if newest is not None else locked_at,
+        revalidation=newest[0] if newest is not None else None, why=why,
+    )  # fmt: skip
+
+
+def worst_of(found: Iterable[StandingStatus]) -> StandingStatus:
+    """The status that a list of packages has as a whole; confirmed where there is none."""
+    there = set(found)
+    return "regressed" if "regressed" in there else "stale" if "stale" in there else "confirmed"
