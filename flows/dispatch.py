@@ -76,16 +76,17 @@ def send(play: str, run: RunRef, baseline: Digest | None, **keys: Any) -> Digest
     return key
 
 
-def result_of(deployment: str, parameters: Mapping[str, Any]) -> str:
+def result_of(deployment: str, parameters: Mapping[str, Any], queue: str | None = None) -> str:
     """Send a job to its deployment, wait for it, and give the message of its Completed state.
 
-    A failed job's own error is raised here. A job that crashed is sent again, at most twice; a cancelled one cancels.
+    A failed job's own error is raised here. A job that crashed is sent again, at most twice, and so is one whose heavy child
+    process was killed; a cancelled one cancels. queue: where it waits, by default that of the sender.
     """
     sender = flow_run.get_id()
     identity = digest_of({"sender": sender, "deployment": deployment, "parameters": dict(parameters)})
     crashes = number = 0
     while True:
-        job = find_or_send(deployment, parameters, f"{identity}-{number}")
+        job = find_or_send(deployment, parameters, f"{identity}-{number}", queue)
         number += 1
         if job.ended and job.state != "completed":
             continue  # sent by an earlier start of this flow run, which is tried again now
@@ -93,12 +94,14 @@ def result_of(deployment: str, parameters: Mapping[str, Any]) -> str:
         if job.state == "completed":
             return job.message
         error = error_of(str(job.id)) if job.state == "failed" else None
-        if error is not None:
+        if error is not None and not isinstance(error, ChildProcessFailed):
             raise error
         if job.state == "cancelled":
             raise cancelled(job)
         crashes += 1
         if crashes > SENT_AGAIN:
+            if error is not None:
+                raise error
             raise ChildProcessFailed(
                 f"{deployment} ended {crashes} times without a result, on whatever worker it ran", value=job.message,
                 fix=f"the job's own page says more: flow run {job.id}; `quantplay run` again goes on where this stopped",

@@ -36,12 +36,12 @@ class Job:
     ended: bool
 
 
-def find_or_send(deployment: str, parameters: Mapping[str, Any], key: str) -> Job:
-    """The job sent before under `key`, or a new one, in the queue that the sender came from."""
+def find_or_send(deployment: str, parameters: Mapping[str, Any], key: str, queue: str | None = None) -> Job:
+    """The job sent before under `key`, or a new one in `queue`, by default the one that the sender came from."""
     before = patiently(lambda: sent_before(key))
     if before is not None:
         return before
-    queue = patiently(queue_of_sender)
+    queue = queue or patiently(queue_of_sender)
 
     def sent() -> FlowRun:
         made = run_deployment(

@@ -31,6 +31,7 @@ ENVIRONMENT = {
     "PREFECT_WORKER_ENABLE_CANCELLATION": "true",  # also of a run whose process has not started yet
     "PREFECT_WORKER_CANCELLATION_POLL_SECONDS": "10",
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # what deployments/automations.yaml counts on
+    "PREFECT_CLIENT_MAX_RETRIES": "6",  # two minutes for a server that restarts under a run
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
 }
 
@@ -106,8 +107,11 @@ async def pull(place: Place, say: Callable[[str], None]) -> None:
     """Prefect's process worker, stopped in two steps."""
     from prefect.workers.process import ProcessWorker
 
+    from flows.outlive import outlive_the_server
+
     limit = 1 if place.pool == "gpu" else ORCHESTRATIONS
     worker = ProcessWorker(work_pool_name=place.pool, name=place.name, limit=limit, create_pool_if_not_found=False)
+    outlive_the_server(worker, say)
     draining = asyncio.Event()
     take = worker.get_and_submit_flow_runs
 
