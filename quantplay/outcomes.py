@@ -92,3 +92,30 @@ OUTCOMES: dict[str, Outcome] = {
 def outcome_of_exit_code(exit_code: int) -> str | None:
     """Name of the outcome with this exit code; None where there is none."""
     return next((name for name, outcome in OUTCOMES.items() if outcome.exit_code == exit_code), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StandingOutcome:
+    """How a re-validation ends."""
+
+    when: str
+    exit_code: int  # of `quantplay revalidate`: that of the worst package
+    state_name: str  # of the completed Prefect state
+
+
+STANDINGS: dict[str, StandingOutcome] = {
+    "confirmed": StandingOutcome(
+        when="measured again with the very bytes and the same harness, within the gate's bounds",
+        exit_code=0, state_name="Confirmed",
+    ),
+    "stale": StandingOutcome(
+        when="not measured since the stack changed, or not conclusively; the result says what is missing",
+        exit_code=20, state_name="Stale",
+    ),
+    "regressed": StandingOutcome(
+        when="a bound of the gate or the envelope is broken, the bytes are not the locked ones, or other questions are asked; "
+        "an incident is open",
+        exit_code=21, state_name="Regressed",
+    ),
+}  # fmt: skip
+"""How a locked package stands after it was measured again."""

@@ -159,8 +159,40 @@ def verify(
     start("verify", package=package, manifest=manifest, registry=registry, owners=owners, json=json)
 
 
-registry = typer.Typer(help="Look up what is recorded, across runs.", no_args_is_help=True, rich_markup_mode=None)
+@app.command()
+def revalidate(
+    package: Annotated[
+        str, typer.Argument(metavar="[PACKAGE]", help="First characters of a locked package's key.", show_default=False)
+    ] = "",
+    all: Annotated[bool, typer.Option("--all", help="Every locked package.")] = False,  # noqa: A002 - the option's name
+    only_if_changed: Annotated[
+        bool, typer.Option("--only-if-changed", help="Skip what is confirmed and whose stack is as it was then.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Measure locked packages again on today's stack. Same harness, very bytes; confirmed, stale or regressed, and why."""
+    start("revalidate", package=package, all=all, only_if_changed=only_if_changed, json=json)
+
+
+registry = typer.Typer(help="Look up what is recorded, across runs.", invoke_without_command=True, rich_markup_mode=None)
 app.add_typer(registry, name="registry")
+
+
+@registry.callback()
+def packages(context: typer.Context, json: AsJson = False) -> None:
+    """List locked packages and how each stands. Against this machine's stack; or another list, by name."""
+    if context.invoked_subcommand is None:
+        start("packages", json=json)
+
+
+@registry.command()
+def incidents(
+    close: Annotated[str | None, typer.Option(metavar="ID", help="Close this one; its first characters.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why it is closed; needed with --close.")] = None,
+    json: AsJson = False,
+) -> None:
+    """List what went wrong with locked packages. A regression opens one; a person closes it, with a reason."""
+    start("incidents", close=close, reason=reason, json=json)
 
 
 @registry.command()
@@ -192,8 +224,17 @@ def replay(
 
 
 @app.command()
-def doctor(json: AsJson = False) -> None:
+def doctor(
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look for changes of the stack instead, and tell the Prefect server.")
+    ] = False,
+    every: Annotated[int, typer.Option(min=1, max=86400, help="Seconds between two looks, with --watch.")] = 300,
+    once: Annotated[bool, typer.Option("--once", help="One look, with --watch.")] = False,
+    json: AsJson = False,
+) -> None:
     """Say what is here and what is missing. Each with the command that helps; changes nothing."""
+    if watch:
+        start("doctor_watch", every=every, once=once, json=json)
     start("doctor", json=json)
 
 

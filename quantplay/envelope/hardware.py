@@ -25,6 +25,11 @@ def measure_fingerprint(threads: int) -> Fingerprint:
     return Fingerprint(hardware=read_hardware(), software=read_software(), threads=threads)
 
 
+def fingerprint_job(payload: dict[str, int], _report: object) -> dict[str, object]:
+    """Job: `threads` -> body of Fingerprint. A fresh process sees what is installed now, whatever its parent has loaded."""
+    return measure_fingerprint(payload["threads"]).body()
+
+
 def read_hardware() -> Hardware:
     model, features = read_cpu()
     return Hardware(
