@@ -10,6 +10,7 @@ from rich.text import Text
 from quantplay.cli.render import WIDE, table_of
 from quantplay.cli.render_faults import faults_view
 from quantplay.gate import PowerReport
+from quantplay.plays.business_case import Arithmetic
 from quantplay.plays.check import CheckReport
 
 
@@ -27,6 +28,9 @@ def check_parts(report: CheckReport, width: int) -> Iterator[RenderableType]:
     if report.power is not None:
         yield power_view(report.power, width)
         yield ""
+    if report.business_case is not None:
+        yield business_case_view(report.business_case)
+        yield ""
     if report.warnings:
         yield Group(*faults_view(report.warnings, count(len(report.warnings), "warning"), "yellow"))
         yield ""
@@ -36,6 +40,16 @@ def check_parts(report: CheckReport, width: int) -> Iterator[RenderableType]:
     yield Text.assemble(("This plan can run. ", "bold green"), f"Checked in {report.seconds:.1f} s.")
     yield Text.assemble(
         ("plan ", "bold"), report.plan or "", ("\ngate ", "bold"), report.gate or "", "  (what a run freezes)"
+    )
+
+
+def business_case_view(worth: Arithmetic) -> Group:
+    """What training would be worth by the plan's own numbers, before anything is measured."""
+    columns = [("business case", "text"), ("", "right"), ("from", "text")]
+    rows = [[one.what, f"{one.value:,.2f} {one.unit}", one.how] for one in worth.lines]
+    later = "Memory and quality are added once they are measured."
+    return Group(
+        table_of("Training (play 6)", columns, rows), Text(f"{worth.verdict[:1].upper()}{worth.verdict[1:]}. {later}")
     )
 
 

@@ -106,8 +106,11 @@ def ending_parts(records: RunRecords, page: str | None) -> Iterator[RenderableTy
 
 def commands(records: RunRecords) -> Iterator[RenderableType]:
     """What to type for each missing signature; nothing else is on its line, so that it can be copied."""
-    if records.awaiting is not None and not records.to_sign:
-        yield Text.assemble(("Signed, and not gone on yet: ", "bold"), f"quantplay run {records.awaiting.plan_path}")
+    if records.awaiting is not None and not records.to_sign and records.waiting is not None:
+        if records.waiting.request is not None and records.waiting.expired_at is None:
+            yield Text("Every signature is there: the run goes on in Prefect.", style="bold")
+        else:
+            yield Text.assemble(("Signed, and not gone on yet: ", "bold"), f"quantplay run {records.awaiting.plan_path}")
     if records.goes_on is not None:
         yield Text.assemble(("To go on from what is finished: ", "bold"), records.goes_on)
     if records.to_sign:

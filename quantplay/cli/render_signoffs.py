@@ -13,6 +13,7 @@ from quantplay.records import SignOff
 from quantplay.settings import settings
 
 REVOKED = "The baseline of this run was revoked, so it can't be locked"
+OVER = {"gate": "the decision above", "training": "the business case of the plan", "lock": "the package below"}
 STYLES = {"approve": "green", "reject": "red", "rework": "red"}
 
 
@@ -26,12 +27,13 @@ def signoff_parts(records: RunRecords) -> Iterator[RenderableType]:
         waits = records.awaiting
         for one in records.stage.void:
             yield Text(f"Does not count: {one.signoff.verdict} by {one.signoff.person}: {one.why}", style="yellow")
-        over = "the decision above" if waits.stage == "gate" else "the package below"
+        over = OVER[waits.stage]
         missing = " and ".join(records.stage.missing)
         left = f"{missing} still to sign {over}." if missing else f"every signature under {over} is there."
         yield Text.assemble((f"Stage {waits.stage}: ", "bold"), left)
         if records.revoked is not None:
             yield Text(f"{REVOKED}: {records.revoked}", style="red")
+        yield from where_it_waits(records)
         report = settings().home / "reports" / waits.run / "report.html"
         if report.is_file():
             yield Text.assemble(("  report           ", "bold"), str(report))
@@ -39,6 +41,20 @@ def signoff_parts(records: RunRecords) -> Iterator[RenderableType]:
             yield Text.assemble(("  unsigned package ", "bold"), records.package.path)
             yield Text.assemble(("  its manifest     ", "bold"), records.package.manifest)
         yield ""
+
+
+def where_it_waits(records: RunRecords) -> Iterator[RenderableType]:
+    """Since when, and the form of a suspended run."""
+    waiting = records.waiting
+    if waiting is None:
+        return
+    reminded = f", {len(waiting.reminded)} reminder(s)" if waiting.reminded else ""
+    yield Text.assemble(("  asked            ", "bold"), f"{waiting.asked_at:%Y-%m-%d %H:%M} UTC{reminded}")
+    if waiting.expired_at is not None:
+        again = "signing, or `quantplay run` with its plan, asks again"
+        yield Text(f"  expired          {waiting.expired_at:%Y-%m-%d %H:%M} UTC; {again}", style="yellow")
+    elif waiting.request is not None and waiting.request.page is not None:
+        yield Text.assemble(("  form             ", "bold"), f"{waiting.request.page}, behind Resume")
 
 
 def signoffs_table(title: str, signoffs: Sequence[SignOff], *, runs: bool = False) -> RenderableType:

@@ -26,6 +26,7 @@ from quantplay.store.signoffs import OPENED, RESUMED
 if TYPE_CHECKING:
     from quantplay.store.registry import Store
     from quantplay.store.runs import Run
+    from quantplay.store.requests import Waiting
     from quantplay.store.signoffs import Awaiting
 
 
@@ -47,6 +48,7 @@ class RunRecords:
     awaiting: Awaiting | None = None
     stage: Standing | None = None  # how the stage stands that the run waits at
     revoked: str | None = None  # why the baseline of a run that waits was revoked
+    waiting: Waiting | None = None  # since when it waits, and where the form is
     goes_on: str | None = None  # the command that goes on with a run that was interrupted or cancelled
 
     @property
@@ -80,8 +82,24 @@ class RunRecords:
             "waits_at": self.awaiting.stage if self.awaiting else None,
             "to_sign": list(self.to_sign),
             "baseline_revoked": self.revoked,
+            "waits": waits_body(self.waiting),
             "goes_on": self.goes_on,
         }
+
+
+def waits_body(waiting: Waiting | None) -> dict[str, Any] | None:
+    """Where and since when a run waits; JSON-safe."""
+    if waiting is None:
+        return None
+    asked = waiting.request
+    return {
+        "asked_at": waiting.asked_at.isoformat(),
+        "reminders": len(waiting.reminded),
+        "expired_at": waiting.expired_at.isoformat() if waiting.expired_at else None,
+        "expires_at": asked.expires_at if asked else None,
+        "flow_run": asked.flow_run if asked else None,
+        "page": asked.page if asked else None,
+    }
 
 
 def records_of(store: Store, run: Run) -> RunRecords:
@@ -111,6 +129,7 @@ def records_of(store: Store, run: Run) -> RunRecords:
         awaiting=awaiting,
         stage=stage_of(awaiting, signoffs),
         revoked=why_revoked(store, awaiting),
+        waiting=store.waiting(run.id) if awaiting is not None else None,
         goes_on=command_to_go_on(store, run),
     )
 
@@ -144,7 +163,7 @@ def stage_of(awaiting: Awaiting | None, signoffs: tuple[SignOff, ...]) -> Standi
         good, void = verified(signoffs, read_owners(settings().owners)) if signoffs else ((), ())
     return standing(
         awaiting.stage, good, gate=awaiting.gate, decision=awaiting.decision, gate_changes=awaiting.gate_changes,
-        manifest=awaiting.manifest, void=void,
+        manifest=awaiting.manifest, business_case=awaiting.business_case, void=void,
     )  # fmt: skip
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from quantplay.plan import BusinessCase
-from quantplay.records import Decision, Evaluation
+from quantplay.records import Decision, Evaluation, Record
 
 DAYS = 30  # of a month
 
 
-@dataclass(frozen=True, kw_only=True)
-class Line:
+class Line(Record):
     """One step of the arithmetic."""
 
     what: str
@@ -20,13 +17,12 @@ class Line:
     how: str  # the terms it came from
 
 
-@dataclass(frozen=True, kw_only=True)
-class Arithmetic:
+class Arithmetic(Record):
     """All of it. `net` and `payback_months` count only what is known: before the gate neither memory nor quality is."""
 
     currency: str
     lines: tuple[Line, ...]
-    a_month: float
+    a_month: float  # won
     net: float  # over all months, training paid
     payback_months: float | None  # None where nothing is won
 

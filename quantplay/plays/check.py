@@ -12,8 +12,9 @@ from pathlib import Path
 
 from quantplay.errors import Fault
 from quantplay.gate import PowerReport, power_report
-from quantplay.plan import Gate
+from quantplay.plan import BusinessCase, Gate
 from quantplay.plan_file import PlanFile, load_plan
+from quantplay.plays.business_case import Arithmetic, arithmetic
 from quantplay.plays.calibration import calibration_of, finding_faults, idle_waivers
 from quantplay.plays.check_length import length_faults
 from quantplay.plays.check_rules import (
@@ -62,6 +63,7 @@ class CheckReport(Record):
     sets: tuple[SetSize, ...]
     power: PowerReport | None  # None where gate or gate split have faults
     calibration: CalibrationCheck | None = None  # None where the set can't be read
+    business_case: Arithmetic | None = None  # of the plan, before anything is measured; None where it has none
     seconds: float
 
     @property
@@ -101,8 +103,14 @@ def check_plan(path: Path, *, measured_here: bool = True) -> CheckReport:
         sets=tuple(sizes(sets)),
         power=power,
         calibration=calibration,
+        business_case=business_case_of(file),
         seconds=time.perf_counter() - started,
     )
+
+
+def business_case_of(file: PlanFile) -> Arithmetic | None:
+    case = file.parts.get("business_case")
+    return arithmetic(case) if isinstance(case, BusinessCase) else None
 
 
 def in_order(faults: tuple[Fault, ...], path: Path) -> tuple[Fault, ...]:
