@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
 
+from flows.places import LocalWorker, Place, default_name, folder_of, note_of, read_note, write_note
 from flows.services import reap, runs_module
-from flows.worker import Place, default_name
 from quantplay.envelope.hardware import read_devices
 from quantplay.settings import Settings
 
 COMMAND = "quantplay.cli"
-ENDING_SECONDS = 20.0  # for the runs of a worker that was told to end them
+ENDING_SECONDS = 25.0  # for a worker whose runs have to end first
 GRACE_SECONDS = 2.0  # an idle worker leaves at once
-
-
-@dataclass(frozen=True, kw_only=True)
-class LocalWorker:
-    """A worker process of this machine."""
-
-    name: str
-    pid: int
-    api_url: str  # of the server it pulls from
 
 
 def wanted_places() -> tuple[Place, ...]:
@@ -41,23 +29,18 @@ def wanted_places() -> tuple[Place, ...]:
     return (Place(name=default_name("cpu"), pool="cpu", device="cpu"), *heavy)
 
 
-def folder_of(settings: Settings) -> Path:
-    return settings.home / "prefect" / "workers"
-
-
 def ensure_worker(settings: Settings, place: Place) -> LocalWorker | None:
     """Start the worker where it does not run; None where it does. The caller holds the lock of `quantplay up`.
 
     One that pulls from another server, where this home had one before, is replaced.
     """
     api_url = os.environ["PREFECT_API_URL"]
-    folder = folder_of(settings)
-    note = folder / f"{place.name}.json"
-    found = read_note(note)
+    found = read_note(note_of(settings, place.name))
     if found is not None and alive(found):
         if found.api_url == api_url:
             return None
         end([found], drain=False)
+    folder = folder_of(settings)
     folder.mkdir(parents=True, exist_ok=True)
     words = ["worker", "--pool", place.pool, "--name", place.name, "--device", place.device]
     with (folder / f"{place.name}.log").open("ab") as log:
@@ -69,7 +52,7 @@ def ensure_worker(settings: Settings, place: Place) -> LocalWorker | None:
             start_new_session=True,  # Ctrl-C in the terminal of `up` is not meant for it
         )
     worker = LocalWorker(name=place.name, pid=process.pid, api_url=api_url)
-    note.write_text(json.dumps(asdict(worker)))
+    write_note(settings, worker)
     return worker
 
 
@@ -126,13 +109,6 @@ def end_leftovers(settings: Settings) -> None:
                     process.kill()
         except psutil.Error:
             continue
-
-
-def read_note(path: Path) -> LocalWorker | None:
-    try:
-        return LocalWorker(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
-        return None
 
 
 def alive(worker: LocalWorker) -> bool:

@@ -7,7 +7,7 @@ Its error is an event there. So nothing has to be shared but the database and th
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -16,12 +16,19 @@ from prefect.states import Completed
 
 from flows.give_back import require_fit
 from flows.job_errors import left_behind
+from flows.plan_form import seen
 from quantplay.records import Candidate, Digest
 from tasks.baseline import baseline as measure_baseline
 from tasks.envelope import envelope as choose_envelope
 from tasks.evaluate import evaluate as measure_candidate
 from tasks.ptq import ptq as quantize
 from tasks.workbench import RunRef
+
+# What the form of a job shows; people do not fill it in.
+Run = Annotated[RunRef, seen("Run", "The run, and where its plan and inputs are.")]
+Baseline = Annotated[Digest, seen("Baseline", "Key of the run's baseline.")]
+Chosen = Annotated[Candidate, seen("Candidate", "What play 2 chose to build.")]
+Artifact = Annotated[Digest, seen("Artifact", "Key of the quantized artifact to measure.")]
 
 
 def job_name() -> str:
@@ -34,25 +41,25 @@ OPTIONS: dict[str, Any] = {"flow_run_name": job_name, "persist_result": False, "
 
 
 @flow(name="baseline-job", description="Play 1 of a run, on this worker's device.", **OPTIONS)
-def baseline_job(run: RunRef) -> State[str]:
+def baseline_job(run: Run) -> State[str]:
     """Measure the full-precision model of `run`, or find that it is measured; its baseline's key."""
     return done(run, None, lambda: measure_baseline(run))
 
 
 @flow(name="envelope-job", description="Play 2 of a run, on the machine that measures.", **OPTIONS)
-def envelope_job(run: RunRef, baseline: Digest) -> State[str]:
+def envelope_job(run: Run, baseline: Baseline) -> State[str]:
     """Choose what to build for `run`; the choice's key."""
     return done(run, baseline, lambda: choose_envelope(run))
 
 
 @flow(name="ptq-job", description="Play 3 of a run, on this worker's device.", **OPTIONS)
-def ptq_job(run: RunRef, baseline: Digest, candidate: Candidate) -> State[str]:
+def ptq_job(run: Run, baseline: Baseline, candidate: Chosen) -> State[str]:
     """Quantize the model of `run` to the candidate's type; the artifact's key."""
     return done(run, baseline, lambda: quantize(run, candidate))
 
 
 @flow(name="evaluate-job", description="Play 4 of a run, on this worker's device.", **OPTIONS)
-def evaluate_job(run: RunRef, baseline: Digest, artifact: Digest) -> State[str]:
+def evaluate_job(run: Run, baseline: Baseline, artifact: Artifact) -> State[str]:
     """Measure an artifact of `run` against its baseline; the evaluation's key."""
     return done(run, baseline, lambda: measure_candidate(run, baseline, artifact))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -13,6 +13,8 @@ QUEUES = {"interactive": 1, "revalidation": 2, "batch": 3}
 """Name and priority; 1 is served first. What names no queue waits in the last one."""
 ORCHESTRATIONS = 8
 """Runs at once on `cpu`: they mostly wait. The deployments' own limits add up to it, so that none starves another."""
+COMMAND = "python -m prefect.engine"
+"""What runs a flow; a worker puts its own Python first on the path."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,18 +60,26 @@ async def found_pool(client: PrefectClient, name: str) -> WorkPool | None:
         return None
 
 
+def job_template() -> dict[str, Any]:
+    """Prefect's own for processes, with the command written out: it then starts one Python a run, not two."""
+    from prefect.workers.process import ProcessWorker
+
+    template = ProcessWorker.get_default_base_job_template()
+    template["variables"]["properties"]["command"]["default"] = COMMAND
+    return template
+
+
 async def made_pool(client: PrefectClient, wanted: Pool) -> WorkPool:
     """A new pool, or the one somebody else made at this moment."""
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectAlreadyExists
-    from prefect.workers.process import ProcessWorker
 
     body = WorkPoolCreate(
         name=wanted.name,
         type="process",
         description=wanted.description,
         concurrency_limit=wanted.limit,
-        base_job_template=ProcessWorker.get_default_base_job_template(),
+        base_job_template=job_template(),
     )
     try:
         return await client.create_work_pool(body)

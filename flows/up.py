@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flows.deployed import automations, deployed, ensure_deployed
-from flows.local_workers import ensure_worker, folder_of, local_workers, stop_workers, wanted_places
+from flows.local_workers import ensure_worker, local_workers, stop_workers, wanted_places
+from flows.places import folder_of
 from flows.pools import ensure_pools
 from flows.services import ensure_server, stop_server
 from quantplay.errors import ServiceUnavailable

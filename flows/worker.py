@@ -6,14 +6,17 @@ The first SIGTERM or SIGINT lets running jobs finish and takes no new ones; the 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows.places import Place, claimed
 from flows.pools import ORCHESTRATIONS
 from flows.services import api_environment
 from quantplay.errors import InputError, QuantplayError
@@ -23,6 +26,7 @@ from quantplay.store.registry import Store, open_store
 if TYPE_CHECKING:
     from prefect.workers.process import ProcessWorker
 
+ENDING_SECONDS = 10.0  # for a run that was told to end
 SEEN_SECONDS = 20.0  # a worker not seen for two minutes counts as gone
 # What Prefect's worker and the runs it starts read when they are imported.
 ENVIRONMENT = {
@@ -36,20 +40,6 @@ ENVIRONMENT = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """Which worker this is, and where."""
-
-    name: str
-    pool: str
-    device: str  # identity of the device its jobs run on
-
-
-def default_name(pool: str, device: str | None = None) -> str:
-    """One worker a pool and host; one a device where a host has several."""
-    return "-".join(part for part in (socket.gethostname(), pool, device) if part)
-
-
 def serve(here: Settings, place: Place, say: Callable[[str], None]) -> None:
     """Work until told to stop. Raises ServiceUnavailable where database or Prefect server do not answer."""
     if "/" in place.name or "%" in place.name:
@@ -57,11 +47,12 @@ def serve(here: Settings, place: Place, say: Callable[[str], None]) -> None:
     os.environ.update(api_environment(here))
     os.environ.update({name: os.environ.get(name, value) for name, value in ENVIRONMENT.items()})
     os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = ENVIRONMENT["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"]
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     os.environ.pop("QUANTPLAY_POOL", None)  # a job does its play itself; who sends plays on says so in its deployment
     os.environ["QUANTPLAY_DEVICE"] = place.device
     if place.device.startswith(("GPU-", "MIG-")):
         os.environ["CUDA_VISIBLE_DEVICES"] = place.device  # its jobs see this device and no other
-    with open_store(here, say) as store:
+    with claimed(here, place.name), open_store(here, say) as store:
         declare(store, place)
         gone = threading.Event()
         presence = threading.Thread(target=stay_seen, args=(store, place, gone), daemon=True)
@@ -108,10 +99,12 @@ async def pull(place: Place, say: Callable[[str], None]) -> None:
     from prefect.workers.process import ProcessWorker
 
     from flows.outlive import outlive_the_server
+    from flows.resumed_at_once import wait_for_the_old_process
 
     limit = 1 if place.pool == "gpu" else ORCHESTRATIONS
     worker = ProcessWorker(work_pool_name=place.pool, name=place.name, limit=limit, create_pool_if_not_found=False)
     outlive_the_server(worker, say)
+    wait_for_the_old_process(worker)
     draining = asyncio.Event()
     take = worker.get_and_submit_flow_runs
 
@@ -127,7 +120,8 @@ async def pull(place: Place, say: Callable[[str], None]) -> None:
         nonlocal told
         if told:
             say("ending the runs that are still there")
-            working.cancel()
+            end_runs(signal.SIGTERM)
+            asyncio.get_running_loop().call_later(ENDING_SECONDS, end_runs, signal.SIGKILL)
         else:
             told = True
             say("taking no new runs; a second signal ends those that are still there")
@@ -142,6 +136,16 @@ async def pull(place: Place, say: Callable[[str], None]) -> None:
             raise
     finally:
         leaving.cancel()
+
+
+def end_runs(number: signal.Signals) -> None:
+    """End the processes of the runs. The worker sees them end and says so in their states."""
+    import psutil
+
+    for process in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if "PREFECT__FLOW_RUN_ID" in process.environ():
+                process.send_signal(number)
 
 
 async def leave_when_idle(worker: ProcessWorker, draining: asyncio.Event, working: asyncio.Task[None]) -> None:

@@ -8,7 +8,8 @@ POOLS = ("cpu", "gpu")
 
 
 def command(pool: str, name: str | None = None, device: str | None = None) -> int:
-    from flows.worker import Place, default_name, serve
+    from flows.places import Place, default_name
+    from flows.worker import serve
     from quantplay.settings import settings
 
     if pool not in POOLS:
