@@ -112,8 +112,15 @@ class ArtifactStore:
         direct = bool(_protocols(self._remote) & ATOMIC_PROTOCOLS)
         written = target if direct else f"{self._root}/incoming/{uuid.uuid4().hex}"
         try:
-            self._remote.makedirs(written.rpartition("/")[0], exist_ok=True)
-            self._remote.put_file(str(path), written)
+            if not direct:  # an object store has no folders, and would take the first one for a bucket to make
+                self._remote.makedirs(written.rpartition("/")[0], exist_ok=True)
+            try:
+                self._remote.put_file(str(path), written)
+            except FileNotFoundError as error:
+                raise InputError(
+                    "the artifact store's bucket or folder does not exist", value=self.url,
+                    fix="make it, or correct QUANTPLAY_ARTIFACTS_URL",
+                ) from error  # fmt: skip
             found = int(self._remote.size(written))
             if found != size:
                 raise ServiceUnavailable(
@@ -175,6 +182,8 @@ class ArtifactStore:
         with self._explained("write"):
             try:
                 path = self.local_path(sha256)
+                if path is None and self.size(sha256) is None:  # an object store says nothing about what was not there
+                    return False
                 path.unlink() if path is not None else self._remote.rm_file(self._key(sha256))
             except FileNotFoundError:
                 return False
@@ -206,15 +215,28 @@ class ArtifactStore:
             where = f"{error.filename or self.url}: {error.strerror or error}"
             if error.errno in FULL:
                 raise OutOfSpace("the disk is full", value=where, fix="free space there and run again") from error
-            if error.errno in READ_ONLY:
+            if error.errno in READ_ONLY or isinstance(error, PermissionError):
                 raise ServiceUnavailable(
                     f"the artifact store can't {doing} there",
                     value=where,
-                    fix="fix the permissions there, or set QUANTPLAY_ARTIFACTS_URL to a place that can be written",
+                    fix="fix the permissions or the credentials, or set QUANTPLAY_ARTIFACTS_URL to a place that can be written",
                 ) from error
-            raise ServiceUnavailable(
-                "the artifact store does not answer", value=where, fix="see that QUANTPLAY_ARTIFACTS_URL can be reached"
-            ) from error
+            raise self._no_answer(where) from error
+        except Exception as error:
+            # Amazon's own client, which is never imported here, lets some of its errors through.
+            if type(error).__module__.partition(".")[0] not in ("botocore", "aiobotocore"):
+                raise
+            if "Credentials" not in type(error).__name__:
+                raise self._no_answer(f"{self.url}: {error}") from error
+            raise InputError(
+                "there are no credentials for the artifact store", value=f"{self.url}: {error}",
+                fix="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this machine a role",
+            ) from error  # fmt: skip
+
+    def _no_answer(self, where: str) -> ServiceUnavailable:
+        return ServiceUnavailable(
+            "the artifact store does not answer", value=where, fix="see that QUANTPLAY_ARTIFACTS_URL can be reached"
+        )
 
 
 def local_folder(url: str) -> Path | None:
