@@ -51,19 +51,6 @@ def cancel(client: SyncPrefectClient, job: FlowRun) -> None:
     client.set_flow_run_state(job.id, Cancelled(message=message) if waits else Cancelling(message=message), force=waits)
 
 
-def sender_is_cancelled() -> bool:
-    """Whether somebody cancelled this very flow run; False where the server does not answer."""
-    identity = this_run.get_id()
-    if identity is None:
-        return False
-    try:
-        with get_client(sync_client=True) as client:
-            state = client.read_flow_run(UUID(identity)).state
-    except (httpx.HTTPError, PrefectException):
-        return False
-    return state is not None and (state.is_cancelling() or state.is_cancelled())
-
-
 def cancel_this_run() -> None:
     """Have this deployed flow run cancelled, and wait for its worker to end this process. Returns at once in a local run."""
     identity = this_run.get_id()

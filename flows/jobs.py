@@ -16,9 +16,10 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.runtime import flow_run
 
-from flows.cancelling import cancel_job, sender_is_cancelled
+from flows.cancelling import cancel_job
 from flows.pools import QUEUES
 from quantplay.errors import ServiceUnavailable
+from tasks.runs import is_cancelled
 
 T = TypeVar("T")
 POLL_SECONDS = 1.0
@@ -75,7 +76,7 @@ def await_job(job: Job) -> Job:
             time.sleep(POLL_SECONDS)
             job = patiently(lambda: read_job(identity))
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt) or sender_is_cancelled():
+        if isinstance(error, KeyboardInterrupt) or is_cancelled():
             cancel_job(identity)
         raise
     return job

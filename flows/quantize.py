@@ -21,7 +21,7 @@ from tasks.evaluate import decide_gate
 from tasks.lock import lock
 from tasks.report import report
 from tasks.results import Trail
-from tasks.runs import close_run, fail_run, open_run
+from tasks.runs import close_run, fail_run, note_cancelled, open_run
 from tasks.signoffs import signatures, trail_so_far, turn
 from tasks.workbench import RunRef, workbench
 
@@ -36,7 +36,7 @@ def run_name() -> str:
     description="Take one language model from full precision to a locked, quantized hand-off package.",
     flow_run_name=run_name,
     persist_result=False,
-    on_cancellation=[cancel_jobs],
+    on_cancellation=[cancel_jobs, note_cancelled],
 )
 def quantize(plan: PlanAddress, run: RunToGoOn = "") -> State[str]:
     """Run every play that `plan` (path or address of a plan.yaml) needs, up to the hand-off package or the verdict that ends the run.

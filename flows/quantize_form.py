@@ -8,11 +8,13 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
+from flows.cancelling import cancel_jobs
 from flows.form_to_plan import filled, plan_of, plan_text
 from flows.plan_form import Data, More, People, PlanForm, Skill, Target, Training, seen
 from flows.quantize import playbook
 from quantplay.plan import Profile
 from tasks.plans import plan_beside
+from tasks.runs import note_cancelled
 
 LIMITS = ("pattern", "minLength", "minItems")
 
@@ -32,6 +34,7 @@ def run_name() -> str:
     description="Start a quantization by filling in this form. What has a value already has the usual one.",
     flow_run_name=run_name,
     persist_result=False,
+    on_cancellation=[cancel_jobs, note_cancelled],
 )
 def quantize_form(
     *,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -145,8 +146,8 @@ def is_cancelled() -> bool:
     return state is not None and (state.is_cancelling() or state.is_cancelled())
 
 
-def note_cancelled(flow: Flow, run: FlowRun, state: State) -> None:
+def note_cancelled(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Prefect's hook after a cancellation: the process may have been killed before it could note anything."""
-    for row in workbench().store.runs_of_flow_run(str(run.id)):
+    for row in workbench().store.runs_of_flow_run(str(flow_run.id)):
         if row.state in ("running", "interrupted"):
             cancel_run(row.id)
