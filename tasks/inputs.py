@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
+from uuid import uuid4
 
 from quantplay.digest import digest_of_file
 from quantplay.engines.whole_file import flush, require_space
@@ -50,7 +51,7 @@ def content(entry: FileEntry, artifacts: ArtifactStore, scratch: Path) -> Callab
     """Reads one stored file, verified."""
 
     def read() -> bytes:
-        copy = scratch / f"read-{entry.sha256}"
+        copy = scratch / f"read-{uuid4().hex}"
         try:
             return fetched(entry, artifacts, copy).read_bytes()
         finally:

@@ -30,7 +30,8 @@ def task_layout(files: Mapping[str, Callable[[], bytes]]) -> dict[str, str]:
     """Name in the evaluation manifest -> path relative to one folder, `/` as separator, for every `tasks/...` name of `files`.
 
     The values give a file's bytes; only YAML is read. The task file itself of `tasks/STEM/` lies somewhere below `tasks/STEM`.
-    Raises InputError for a task that names a file by an absolute path, IntegrityError where files and names don't fit.
+    Raises InputError for a task that names a file by an absolute path or through a folder that nothing of it lies in,
+    IntegrityError where files and names don't fit.
     """
     stems: dict[str, dict[int, str]] = {}
     for name in files:
@@ -56,13 +57,16 @@ def relative_paths(names: list[str], files: Mapping[str, Callable[[], bytes]]) -
     """The path of each file relative to the folder of the first one."""
     waiting = list(names)
 
-    def take(path: str) -> str:
-        if posixpath.isabs(path):
+    def take(folder: str, name: str) -> str:
+        steps = name.split("/")
+        climbs = [number for number, step in enumerate(steps) if step == ".."]
+        if posixpath.isabs(name) or climbs != list(range(len(climbs))):
             raise InputError(
-                "a task file names another file by an absolute path, which no other machine has", value=path,
+                "a task file names another file by a path that no other machine has", value=name,
+                allowed="a relative path, with every `..` at its beginning",
                 fix="put the file beside the task file and name it relative to it",
             )  # fmt: skip
-        path = posixpath.normpath(path)
+        path = posixpath.normpath(posixpath.join(folder, name))
         if not waiting or plain_name(waiting[0]) != posixpath.basename(path):
             raise IntegrityError("the files of a task don't fit together", value=path, fix="start a new run")
         waiting.pop(0)
@@ -76,17 +80,17 @@ def relative_paths(names: list[str], files: Mapping[str, Callable[[], bytes]]) -
         for include in includes if isinstance(includes, list) else [includes]:
             under: dict[str, Any] = {}
             inner = waiting[0] if waiting else ""
-            yield from walk(inner, take(posixpath.join(posixpath.dirname(path), include)), under)
+            yield from walk(inner, take(posixpath.dirname(path), include), under)
             merged.update(under)
         merged.update(config)
 
     first, config = names[0], {}
-    yield from walk(first, take(plain_name(first)), config)
+    yield from walk(first, take("", plain_name(first)), config)
     if not config.get("custom_dataset"):
         for data in data_names((config.get("dataset_kwargs") or {}).get("data_files") or []):
-            yield take(str(data))
+            yield take("", str(data))
     while waiting:  # the Python beside the task file
-        yield take(plain_name(waiting[0]))
+        yield take("", plain_name(waiting[0]))
 
 
 def plain_name(name: str) -> str:
