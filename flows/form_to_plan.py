@@ -18,7 +18,8 @@ from pydantic import ValidationError
 from flows.plan_form import PlanForm
 from quantplay.errors import Fault, PlanError
 from quantplay.plan import Plan
-from quantplay.plan_file import Place, PlanFile, plan_from_text
+from quantplay.plan_file import Place, PlanFile, load_plan, plan_from_text
+from quantplay.plays.check import check_plan
 
 PLACES: dict[str, str] = {
     "name": "name",
@@ -185,6 +186,14 @@ def field_at(place: Place, form: PlanForm) -> str:
                 return f"{field}{entry}"
     groups = {"evaluation": "skills", "gate": "skills", "business_case": "training"}
     return groups.get(str(place[0]), str(place[0])) if place else "form"
+
+
+def require_good(form: PlanForm, path: Path, *, measured_here: bool) -> None:
+    """Check the plan written from `form` and all it points to. Raises PlanError with every fault, named by its field."""
+    report = check_plan(path, measured_here=measured_here)
+    if not report.good:
+        faults = in_the_form(load_plan(path), report.faults, form)
+        raise PlanError("the form can't be used", faults=faults, fix="correct these fields and start again")
 
 
 def form_of(plan: Plan, folder: str) -> PlanForm:

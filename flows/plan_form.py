@@ -33,7 +33,7 @@ PlanAddress = Annotated[
         "Plan",
         "The plan file (plan.yaml): a path every worker can read, such as /data/support/plan.yaml, or an address such as "
         "s3://bucket/support/plan.yaml. What it names is found beside it.",
-        pattern=r"^(/|[a-z][a-z0-9+.-]*://[^/\s]*/).*\.(ya?ml|json)$",
+        pattern=r"^(/|(?!https?:)[a-z][a-z0-9+.-]*://[^/\s]*/).*\.(ya?ml|json)$",
     ),
 ]
 RunToGoOn = Annotated[

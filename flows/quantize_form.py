@@ -9,10 +9,11 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
 from flows.cancelling import cancel_jobs
-from flows.form_to_plan import filled, plan_of, plan_text
+from flows.form_to_plan import filled, plan_of, plan_text, require_good
 from flows.plan_form import Data, More, People, PlanForm, Skill, Target, Training, seen
 from flows.quantize import playbook
 from quantplay.plan import Profile
+from quantplay.settings import settings
 from tasks.plans import plan_beside
 from tasks.runs import note_cancelled
 
@@ -53,4 +54,6 @@ def quantize_form(
         name=name, use_case=use_case, profile=profile, data=data, skills=skills, people=people, target=target,
         training=training, more=more,
     )  # fmt: skip
-    return playbook(str(plan_beside(plan_text(form), plan_of(form), form.data.folder)))
+    path = plan_beside(plan_text(form), plan_of(form), form.data.folder)
+    require_good(form, path, measured_here=settings().pool is None)
+    return playbook(str(path))

@@ -17,20 +17,19 @@ from flows.form_to_plan import (
     escaped,
     filled,
     form_of,
-    in_the_form,
     plan_of,
     plan_text,
+    require_good,
     unescaped,
 )
 from flows.plan_form import SERVING_TYPES, More, PlanForm, Skill, Target, Training
 from quantplay.errors import PlanError
 from quantplay.plan import WAIVABLE, Plan
 from quantplay.plan_file import plan_from_text, read_plan
-from quantplay.plays.check import check_plan
 
 PILOT = Path(__file__).parents[2] / "examples" / "pilot"
-LEFT_OUT = {"schema", "evaluation.allow_code", "envelope.runtime", "envelope.device"}
-"""What only a plan file can say: one choice alone, and code, which somebody reviews there."""
+LEFT_OUT = {"schema", "evaluation.allow_code", "envelope.runtime", "envelope.device", "updates"}
+"""What only a plan file can say: one choice alone, code, which somebody reviews there, and what `--update-of` writes."""
 
 LEAST: dict[str, Any] = {
     "name": "support-4bit",
@@ -206,7 +205,9 @@ def test_what_the_checks_find_is_told_in_the_words_of_the_form(tmp_path: Path) -
     )  # fmt: skip
     path = tmp_path / "plan.yaml"
     path.write_text(plan_text(form), encoding="utf-8")
-    told = in_the_form(plan_from_text(plan_text(form), path), check_plan(path).faults, form)
+    with pytest.raises(PlanError) as caught:
+        require_good(form, path, measured_here=True)
+    told = caught.value.faults
     where = {fault.where for fault in told}
     assert where >= {
         "skills, entry 1, broken_drop_points", "skills, entry 2, name", "target.serving_types, entry 2",
