@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 from quantplay.errors import IntegrityError
 from quantplay.records import Artifact, Digest, Recipe
+from tasks.locked_files import verified
 from tasks.workbench import workbench
 
 
@@ -41,14 +42,4 @@ def stored(key: Digest, recipe: Recipe, make: Callable[[Path], Artifact], file_n
 
 def local_copy(artifact: Artifact) -> Path:
     """A local path of the artifact's verified bytes; from a remote store they are copied to scratch once."""
-    return local_file(artifact.sha256)
-
-
-def local_file(sha256: Digest) -> Path:
-    """The same for a stored GGUF file of which only the digest is known."""
-    bench = workbench()
-    local = bench.artifacts.local_path(sha256)
-    if local is not None:
-        bench.artifacts.verify(sha256)
-        return local
-    return bench.artifacts.get(sha256, bench.scratch / f"{sha256}.gguf")
+    return verified(workbench().artifacts, artifact.sha256, workbench().scratch)

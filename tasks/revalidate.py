@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from prefect import task
@@ -14,14 +13,13 @@ from quantplay.errors import InputError, IntegrityError
 from quantplay.gate.revalidation import Finding, Locked
 from quantplay.handoff.revalidation import revalidation_markdown
 from quantplay.plays import keys
-from quantplay.plays.pin import Pinned
-from quantplay.plays.revalidate import MeasuredAgain, not_measured, revalidate, sentence
+from quantplay.plays.revalidate import MeasuredAgain, not_measured, revalidate
 from quantplay.plays.standing import Standing, standing
 from quantplay.records import Digest, Inputs, Revalidation, Trigger
 from quantplay.store.incidents import Incident
 from quantplay.store.revalidations import LockedPackage
-from tasks.artifacts import local_file
 from tasks.device import device_for
+from tasks.locked_files import locked_files
 from tasks.options import PLAY
 from tasks.progress import announce, reporter
 from tasks.reference import full_precision
@@ -78,40 +76,16 @@ def measured_again(locked: Locked, run: RunRef, reason: Trigger) -> MeasuredAgai
         "harness": keys.harness_of(locked.plan, run.inputs), "stack": bench.fingerprint, "trigger": reason,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
     }  # fmt: skip
-    found = files_of(locked, run)
+    found = locked_files(
+        locked, run.inputs, bench.artifacts, folder=bench.settings.home / "inputs", scratch=bench.scratch,
+        convert=lambda: full_precision(run),
+    )  # fmt: skip
     if isinstance(found, Finding):
         return not_measured(locked, [found], **judged)
-    candidate, reference, pinned = found
     return revalidate(
-        locked, pinned, candidate=candidate, reference=reference, threads=bench.threads,
+        locked, found.pinned, candidate=found.candidate, reference=found.reference, threads=bench.threads,
         on_progress=reporter(PLAY_NAME), **judged,
     )  # fmt: skip
-
-
-def files_of(locked: Locked, run: RunRef) -> tuple[Path, Path, Pinned] | Finding:
-    """Candidate, full precision in the serving runtime, and the pinned inputs; or why they can't be had as they were locked."""
-    artifacts, sha256 = workbench().artifacts, locked.artifact.sha256
-    if not artifacts.exists(sha256):
-        return Finding(
-            status="stale",
-            text=f"The locked file is missing from the artifact store, so nothing could be measured: {artifacts.uri(sha256)}. "
-            f"Put it back from a backup, or from artifact/ of the package ({locked.artifact.file_name}).",
-        )
-    try:
-        candidate = local_file(sha256)
-    except IntegrityError as error:
-        return Finding(
-            status="regressed", text=f"The stored file is no longer the one that was locked: {sentence(error)}"
-        )
-    try:
-        pinned = run.pinned()
-        known = locked.baseline.reference.model
-        reference = local_file(known) if artifacts.exists(known) else full_precision(run)
-    except IntegrityError as error:
-        return Finding(
-            status="stale", text=f"An input is missing or damaged, so nothing could be measured: {sentence(error)}"
-        )
-    return candidate, reference, pinned
 
 
 # --- what was locked --------------------------------------------------------------------------------------------------
