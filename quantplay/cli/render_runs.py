@@ -20,6 +20,7 @@ from quantplay.cli.render import (
     table_of,
 )
 from quantplay.cli.render_calibration import calibration_view
+from quantplay.cli.render_jobs import device_line
 from quantplay.cli.render_signoffs import signoff_parts
 from quantplay.cli.run_records import RunRecords, shown_records
 from quantplay.outcomes import OUTCOMES
@@ -82,6 +83,8 @@ def run_parts(records: RunRecords, width: int, page: str | None) -> Iterator[Ren
         ("  started ", "bold"), local(run.started_at),
     )  # fmt: skip
     yield plays_table(run.plays)
+    if line := device_line(records.jobs, duration):
+        yield Text(line)
     for record in shown_records(records):
         yield record_view(record, width)
         yield ""

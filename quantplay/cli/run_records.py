@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from quantplay.cli.render_jobs import jobs_body
 from quantplay.errors import QuantplayError
 from quantplay.plan import Plan
 from quantplay.records import (
@@ -24,6 +25,7 @@ from quantplay.signoff import Standing, read_owners, sign_command, standing, ver
 from quantplay.store.signoffs import OPENED, RESUMED
 
 if TYPE_CHECKING:
+    from quantplay.store.jobs import Job
     from quantplay.store.registry import Store
     from quantplay.store.runs import Run
     from quantplay.store.requests import Waiting
@@ -43,6 +45,7 @@ class RunRecords:
     decisions: tuple[Decision, ...]
     package: PackageRef | None
     calibration: CalibrationCheck | None = None
+    jobs: tuple[Job, ...] = ()  # uses of devices, oldest first
     signoffs: tuple[SignOff, ...] = ()  # of this run, oldest first
     elsewhere: tuple[SignOff, ...] = ()  # about the same decision, under other runs
     awaiting: Awaiting | None = None
@@ -73,6 +76,7 @@ class RunRecords:
             "plays": [
                 {"play": one.play, "key": one.key, "reused": one.reused, "seconds": one.seconds} for one in run.plays
             ],
+            **jobs_body(self.jobs),
             "calibration": self.calibration.body() if self.calibration else None,
             "artifacts": [artifact.body() for artifact in self.artifacts],
             "decisions": [decision.body() for decision in self.decisions],
@@ -124,6 +128,7 @@ def records_of(store: Store, run: Run) -> RunRecords:
         evaluations=found("evaluate", store.get_evaluation),
         decisions=decisions,
         package=store.get_package(run.package) if run.package else None,
+        jobs=store.list_jobs(run.id),
         signoffs=signoffs,
         elsewhere=tuple(one for one in about if one.run != str(run.id)),
         awaiting=awaiting,

@@ -50,6 +50,8 @@ def recorded(url: str, home: Path) -> UUID:
         store.put_package(keys["lock"], package)
         for play, key in keys.items():
             store.record_play(run, play=play, key=key, reused=play == "baseline", seconds=2.5)
+        for play in ("baseline", "ptq"):
+            store.finish_job(store.start_job(run=run, play=play, host="rack-1", device="GPU-1"), "done")
         store.finish_run(run, outcome="locked", exit_code=0, package=keys["lock"])
     return run
 
@@ -72,6 +74,7 @@ def test_runs_and_one_run(new_database: Callable[..., str], tmp_path: Path) -> N
     assert one.returncode == 0, one.stderr
     for part in (str(run), "multi_step", "Q4_K_M", "Verdict: pass", "locked (exit code 0)", "reused"):
         assert part in one.stdout
+    assert "Devices: baseline 0.0 s, ptq 0.0 s on GPU-1 of rack-1" in one.stdout
     assert one.stdout.splitlines()[-1] == "package: /packages/pilot"
 
     listed = json.loads(show(url, tmp_path, "--json").stdout)["runs"]
@@ -80,6 +83,8 @@ def test_runs_and_one_run(new_database: Callable[..., str], tmp_path: Path) -> N
     assert body["package"]["path"] == "/packages/pilot"
     assert [play["play"] for play in body["plays"]] == ["baseline", "envelope", "ptq", "evaluate", "gate", "lock"]
     assert body["decisions"][0]["verdict"] == "pass"
+    assert list(body["device_hours"]) == ["baseline", "ptq"]
+    assert [job["outcome"] for job in body["jobs"]] == ["done", "done"]
 
 
 def test_no_such_run(new_database: Callable[..., str], tmp_path: Path) -> None:
