@@ -199,7 +199,7 @@ class BusinessCase(Part):
 class Plan(Part):
     """One model, one purpose, one gate."""
 
-    later = frozenset({"business_case"})
+    later = frozenset({"business_case", "updates"})
 
     schema_version: Literal[1] = Field(alias="schema", default=1, description="Version of this file's schema.")
     name: Name = Field(description="Short name: lower-case letters, digits, - and _.")
@@ -219,6 +219,12 @@ class Plan(Part):
     deviations: tuple[Deviation, ...] = ()
     business_case: BusinessCase | None = Field(
         default=None, description="What training (play 6) would cost and win; without it, training is not considered."
+    )
+    updates: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
+        description="Id of the locked run this plan updates with another model; data, harness, envelope and gate stay. "
+        "`quantplay run --update-of` writes it.",
     )
 
     model_config = ConfigDict(

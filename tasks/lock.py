@@ -123,6 +123,7 @@ def contents_of(run: RunRef, trail: Trail) -> PackageContents:
         decision=results.decision,
         attempts=results.attempts,
         calibration=results.calibration,
+        update=results.update,
         environment=installed_distributions(),
         sources=sources_of(run),  # type: ignore[arg-type]
         questions=results.questions,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from quantplay.handoff.contents import Attempt, RunResults, read_questions
 from quantplay.plays import keys
 from quantplay.records import Digest, Record
+from tasks.updates import update_of
 from tasks.workbench import RunRef, workbench
 
 
@@ -49,6 +50,7 @@ def results_of(run: RunRef, trail: Trail, outcome: str | None) -> RunResults:
         attempts=tuple(attempt_of(*keys) for keys in trail.attempts),
         questions=read_questions(run.paths().gate),
         calibration=store.get_calibration_check(trail.calibration or keys.calibration_key(plan, run.inputs)),
+        update=update_of(store, plan),
     )
 
 

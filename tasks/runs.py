@@ -24,6 +24,7 @@ from quantplay.store.signoffs import OPENED
 from tasks.options import PLAY
 from tasks.plans import local_plan
 from tasks.signoffs import run_to_resume
+from tasks.updates import note_update, require_updatable
 from tasks.workbench import RunRef, workbench
 
 
@@ -53,9 +54,12 @@ def open_run(plan_path: str, resume: str | None = None) -> RunRef:
     }  # fmt: skip
     if before is not None and has_ended(before):  # by another process, while this flow run was suspended
         return RunRef(run=str(before), plan_path=str(path), plan=digest, inputs=inputs)
+    if before is None:
+        require_updatable(store, plan, inputs)
     run = store.start_run(
         plan=digest, profile=plan.profile, run=before, prefect_flow_run_id=flow_run.get_id(), body=body
     )
+    note_update(store, plan, str(run))
     return RunRef(run=str(run), plan_path=str(path), plan=digest, inputs=inputs)
 
 

@@ -22,9 +22,6 @@ app = typer.Typer(
 )
 
 PlanPath = Annotated[Path, typer.Argument(metavar="PLAN", help="The plan, a YAML file.", show_default=False)]
-PlanAddress = Annotated[
-    str, typer.Argument(metavar="PLAN", help="The plan, a YAML file, or its address (s3://...).", show_default=False)
-]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, for machines.")]
 
 
@@ -67,9 +64,23 @@ def check(plan: PlanPath, json: AsJson = False) -> None:
 
 
 @app.command()
-def run(plan: PlanAddress, json: AsJson = False) -> None:
+def run(
+    plan: Annotated[
+        str | None, typer.Argument(metavar="[PLAN]", help="The plan, a YAML file or its address.", show_default=False)
+    ] = None,
+    update_of: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Update this locked run; all that decides stays as it was.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="The new model's folder; the plan is that run's.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the update's plan goes; beside the plan by default.", show_default=False)
+    ] = None,
+    json: AsJson = False,
+) -> None:
     """Run a plan through the plays. Ends with the hand-off package, or with the verdict that stops it."""
-    start("run", plan=plan, json=json)
+    start("run", plan=plan, update_of=update_of, model=model, out=out, json=json)
 
 
 @app.command()
@@ -118,7 +129,9 @@ def show(
 @app.command()
 def sign(
     run: Annotated[str, typer.Argument(metavar="RUN", help="First characters of a run's id.", show_default=False)],
-    role: Annotated[str | None, typer.Option(help="ml_engineer or product_owner.")] = None,
+    role: Annotated[
+        str | None, typer.Option(help="ml_engineer, product_owner; engineering_manager before training.")
+    ] = None,
     approve: Annotated[bool, typer.Option("--approve", help="Say yes.")] = False,
     reject: Annotated[bool, typer.Option("--reject", help="Say no; the run ends.")] = False,
     rework: Annotated[bool, typer.Option("--rework", help="Say no, it has to be done better; the run ends.")] = False,
@@ -174,7 +187,9 @@ def revalidate(
     start("revalidate", package=package, all=all, only_if_changed=only_if_changed, json=json)
 
 
-registry = typer.Typer(help="Look up what is recorded, across runs.", invoke_without_command=True, rich_markup_mode=None)
+registry = typer.Typer(
+    help="Look up what is recorded, across runs.", invoke_without_command=True, rich_markup_mode=None
+)
 app.add_typer(registry, name="registry")
 
 

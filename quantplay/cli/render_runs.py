@@ -23,11 +23,16 @@ from quantplay.cli.render_calibration import calibration_view
 from quantplay.cli.render_jobs import device_line
 from quantplay.cli.render_signoffs import signoff_parts
 from quantplay.cli.run_records import RunRecords, shown_records
+from quantplay.handoff.asking import training_said
+from quantplay.handoff.updates import cells, then_and_now, update_sentence
 from quantplay.outcomes import OUTCOMES
 from quantplay.records import Artifact, Baseline, CalibrationCheck, Decision, EnvelopeChoice, Record
 
 if TYPE_CHECKING:
     from quantplay.store.runs import Run, RunPlay
+
+SHORT = ("full then", "now", "quantized then", "now", "drop then", "now")
+"""Headings of `handoff.updates.cells` where a terminal is narrow."""
 
 
 STATE_STYLES = {"running": "cyan", "interrupted": "yellow", "cancelled": "yellow"}
@@ -88,7 +93,24 @@ def run_parts(records: RunRecords, width: int, page: str | None) -> Iterator[Ren
     for record in shown_records(records):
         yield record_view(record, width)
         yield ""
+    yield from update_parts(records)
     yield from ending_parts(records, page)
+
+
+def update_parts(records: RunRecords) -> Iterator[RenderableType]:
+    """An update beside the run it updates; and the runs that update this one."""
+    if records.update is not None:
+        yield Text(update_sentence(records.update, records.artifacts[-1].type if records.artifacts else None))
+        if records.envelope is not None:
+            yield Text(records.envelope.reasons[0])
+        if records.decisions and records.plan is not None:
+            columns = [("slice", "text"), *((name, "right") for name in SHORT)]
+            rows = then_and_now(records.update, records.decisions[-1], records.plan)
+            yield table_of("Then and now", columns, (
+                [row.slice if row.metric == "score" else f"{row.slice} loss", *cells(row)[1:]] for row in rows
+            ))  # fmt: skip
+    if records.updated_by:
+        yield Text.assemble(("Updated by ", "bold"), ", ".join(run[:8] for run in records.updated_by))
 
 
 def ending_parts(records: RunRecords, page: str | None) -> Iterator[RenderableType]:
@@ -100,6 +122,8 @@ def ending_parts(records: RunRecords, page: str | None) -> Iterator[RenderableTy
         signed = run.outcome in ("awaiting_signature", "rejected")  # the gate passed; what comes next is up to people
         # The gate's reasons stand right above; a run that never reached the gate has none.
         yield outcome_panel(run.outcome, next_play=last.next_play if last and not signed else None)
+        if run.outcome in ("broken", "close") and (note := training_said(records.signoffs)) is not None:
+            yield Text(f"{note}.")
     else:
         yield outcome_text(run)
     yield from commands(records)
@@ -113,7 +137,9 @@ def commands(records: RunRecords) -> Iterator[RenderableType]:
         if records.waiting.request is not None and records.waiting.expired_at is None:
             yield Text("Every signature is there: the run goes on in Prefect.", style="bold")
         else:
-            yield Text.assemble(("Signed, and not gone on yet: ", "bold"), f"quantplay run {records.awaiting.plan_path}")
+            yield Text.assemble(
+                ("Signed, and not gone on yet: ", "bold"), f"quantplay run {records.awaiting.plan_path}"
+            )
     if records.goes_on is not None:
         yield Text.assemble(("To go on from what is finished: ", "bold"), records.goes_on)
     if records.to_sign:

@@ -12,11 +12,36 @@ if TYPE_CHECKING:
     from quantplay.cli.run_records import RunRecords
 
 
-def command(plan: str, json: bool = False) -> int:
-    path = at_hand(plan)
+def command(
+    plan: str | None,
+    update_of: str | None = None,
+    model: Path | None = None,
+    out: Path | None = None,
+    json: bool = False,
+) -> int:
+    path = plan_to_run(plan, update_of, model, out)
     require_runnable(path)
     records, page = run_and_read(path)
     return tell(records, page, json=json)
+
+
+def plan_to_run(plan: str | None, update_of: str | None, model: Path | None, out: Path | None) -> Path:
+    """The plan file; for an update, the one that is written for it."""
+    if update_of is not None:
+        from quantplay.cli.update_plan import updating_plan
+
+        path = updating_plan(update_of, None if plan is None else at_hand(plan), model, out)
+        from quantplay.cli.console import errors_console
+
+        errors_console().print(f"the update's plan: {path}", markup=False)
+        return path
+    if plan is None or model is not None or out is not None:
+        raise InputError(
+            "there is no plan to run" if plan is None else "--model and --out belong to an update",
+            allowed="quantplay run PLAN, or quantplay run --update-of RUN --model PATH",
+            fix="`quantplay init FOLDER` writes a plan to start from",
+        )
+    return at_hand(plan)
 
 
 def at_hand(plan: str) -> Path:
@@ -84,7 +109,11 @@ def warn_of_owners(plan: Path) -> None:
     from quantplay.settings import settings
     from quantplay.signoff import REQUIRED, read_owners
 
-    if read_plan(plan).profile != "production":
+    found = read_plan(plan)
+    roles = REQUIRED["gate"] if found.profile == "production" else ()
+    if found.business_case is not None and found.profile != "explore":
+        roles += REQUIRED["training"]
+    if not roles:
         return
     try:
         owners = read_owners(settings().owners)
@@ -93,6 +122,7 @@ def warn_of_owners(plan: Path) -> None:
             f"[yellow]nobody can sign yet:[/] {error.what} ({settings().owners}); docs/sign-offs.md says how\n"
         )
         return
-    for role in REQUIRED["gate"]:
+    for role in roles:
         if not owners.with_role(role):
-            errors_console().print(f"[yellow]nobody is {role}[/] in {settings().owners}, so this run can't be locked\n")
+            what = "trained" if role in REQUIRED["training"] else "locked"
+            errors_console().print(f"[yellow]nobody is {role}[/] in {settings().owners}, so this run can't be {what}\n")

@@ -19,6 +19,7 @@ from quantplay.records import (
     PackageRef,
     Record,
     SignOff,
+    Update,
 )
 from quantplay.settings import settings
 from quantplay.signoff import Standing, read_owners, sign_command, standing, verified
@@ -27,8 +28,8 @@ from quantplay.store.signoffs import OPENED, RESUMED
 if TYPE_CHECKING:
     from quantplay.store.jobs import Job
     from quantplay.store.registry import Store
-    from quantplay.store.runs import Run
     from quantplay.store.requests import Waiting
+    from quantplay.store.runs import Run
     from quantplay.store.signoffs import Awaiting
 
 
@@ -52,6 +53,8 @@ class RunRecords:
     stage: Standing | None = None  # how the stage stands that the run waits at
     revoked: str | None = None  # why the baseline of a run that waits was revoked
     waiting: Waiting | None = None  # since when it waits, and where the form is
+    update: Update | None = None  # the run this one updates
+    updated_by: tuple[str, ...] = ()  # runs that update this one, oldest first
     goes_on: str | None = None  # the command that goes on with a run that was interrupted or cancelled
 
     @property
@@ -87,6 +90,8 @@ class RunRecords:
             "to_sign": list(self.to_sign),
             "baseline_revoked": self.revoked,
             "waits": waits_body(self.waiting),
+            "updates": self.update.body() if self.update else None,
+            "updated_by": list(self.updated_by),
             "goes_on": self.goes_on,
         }
 
@@ -135,8 +140,25 @@ def records_of(store: Store, run: Run) -> RunRecords:
         stage=stage_of(awaiting, signoffs),
         revoked=why_revoked(store, awaiting),
         waiting=store.waiting(run.id) if awaiting is not None else None,
+        update=update_shown(store, run),
+        updated_by=updaters(store, run),
         goes_on=command_to_go_on(store, run),
     )
+
+
+def update_shown(store: Store, run: Run) -> Update | None:
+    """What the run updates; None too where that run can't be read any more: showing this one must not fail with it."""
+    from tasks.updates import update_of
+
+    with contextlib.suppress(QuantplayError):
+        return update_of(store, store.get_plan(run.plan))
+    return None
+
+
+def updaters(store: Store, run: Run) -> tuple[str, ...]:
+    from tasks.updates import updated_by
+
+    return updated_by(store, str(run.id))
 
 
 def command_to_go_on(store: Store, run: Run) -> str | None:

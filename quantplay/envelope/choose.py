@@ -9,15 +9,19 @@ from quantplay.envelope.shape import ModelShape, read_shape
 from quantplay.errors import Fault, InputError
 from quantplay.formats import TYPES, ServingType, types_of
 from quantplay.plan import Envelope
-from quantplay.records import Candidate, EnvelopeChoice, Fingerprint
+from quantplay.records import Candidate, EnvelopeChoice, Fingerprint, Update
 
 MIB = 2**20
 DEFAULT_ORDER = ("Q4_K_M", "IQ4_XS", "Q4_K_S", "IQ4_NL", "Q4_0")
 """Four bits: best quality first. IQ4_XS is the smallest; the last two have blocks of 32 for models with odd row sizes."""
 
 
-def choose(envelope: Envelope, model_folder: Path, fingerprint: Fingerprint) -> EnvelopeChoice:
+def choose(
+    envelope: Envelope, model_folder: Path, fingerprint: Fingerprint, update: Update | None = None
+) -> EnvelopeChoice:
     """Rank the types `envelope` allows for the model in `model_folder`; rank 1 is tried first.
+
+    update: the run whose choice under this envelope is used again: the type it locked comes before the others.
 
     Types that fit every budget come before types that do not, otherwise the plan's order holds. Where none fits, `chosen.fits`
     is False and the run ends as "envelope missed". Raises InputError on a type the runtime does not have.
@@ -37,9 +41,10 @@ def choose(envelope: Envelope, model_folder: Path, fingerprint: Fingerprint) -> 
     }
     misses = {kind: missed_budgets(envelope, found) for kind, found in estimates.items()}
 
-    def order(kind: str) -> tuple[bool, bool]:
+    def order(kind: str) -> tuple[bool, bool, bool]:
         # The plan's own order is not touched by block sizes; ours prefers types that reach every matrix.
-        return bool(misses[kind]), not envelope.types and bool(estimates[kind].fallbacks)
+        locked_before = update is not None and kind == update.type
+        return bool(misses[kind]), not locked_before, not envelope.types and bool(estimates[kind].fallbacks)
 
     ranked = sorted(estimates, key=order)
     candidates = tuple(
@@ -51,7 +56,7 @@ def choose(envelope: Envelope, model_folder: Path, fingerprint: Fingerprint) -> 
         candidates=candidates,
         budget_bytes=int(envelope.memory_mib * MIB) if envelope.memory_mib else None,
         bottleneck=envelope.bottleneck,
-        reasons=reasons(envelope, shape, candidates[0]),
+        reasons=(*reused(update, candidates), *reasons(envelope, shape, candidates[0])),
         fingerprint=fingerprint,
     )
 
@@ -111,6 +116,16 @@ def reason(kind: str, found: MemoryEstimate, missed: tuple[str, ...], shape: Mod
             f"and fall back to a larger type (first: {found.fallbacks[0]})"
         )
     return f"{text}; does not fit: {', '.join(missed)}" if missed else f"{text}; fits"
+
+
+def reused(update: Update | None, candidates: tuple[Candidate, ...]) -> tuple[str, ...]:
+    """A sentence on the choice of the run that is updated, and whether it holds for this model."""
+    if update is None:
+        return ()
+    said = f"Run {update.run[:8]}, which this one updates, locked {update.type} under this very envelope"
+    if candidates[0].fits and candidates[0].type == update.type:
+        return (f"{said}, so it is tried first.",)
+    return (f"{said}; it does not fit this model, so the others come first.",)
 
 
 def reasons(envelope: Envelope, shape: ModelShape, first: Candidate) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from quantplay.handoff import words
 from quantplay.handoff.calibration import verdict_of
 from quantplay.handoff.contents import PackageContents
 from quantplay.handoff.templating import render
+from quantplay.handoff.updates import HEAD, cells, update_sentence, updates_of
 
 
 def render_card(contents: PackageContents) -> str:
@@ -38,4 +39,7 @@ def render_card(contents: PackageContents) -> str:
         head=words.headline(contents.results()),
         remarks=remarks(contents.decision),
         calibration=verdict_of(contents.calibration) if contents.calibration else None,
+        update=update_sentence(contents.update, artifact.type) if contents.update else "",
+        update_head=HEAD,
+        update_rows=[cells(row) for row in updates_of(contents.update, contents.decision, contents.plan)],
     )

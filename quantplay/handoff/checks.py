@@ -179,6 +179,19 @@ def chain_holds(package: OpenPackage) -> Iterator[Fault]:
     yield from same(layout.PLAN, "an explore run has no package", package.plan.profile == "explore", False)
 
 
+def update_agrees(package: OpenPackage) -> Iterator[Fault]:
+    """update.json is there where the plan names a run to update, is about that run, and tells what this decision gates."""
+    update, named = package.update, package.plan.updates
+    yield from same(layout.UPDATE, "is about another run than the plan updates", update.run if update else None, named)
+    if update is not None:
+        gated = sorted((one.slice, one.metric) for one in package.decision.slices)
+        yield from same(
+            layout.UPDATE, "tells of other slices", sorted((one.slice, one.metric) for one in update.slices), gated
+        )
+        if update.model == package.inputs.model.content:
+            yield Fault(where=layout.UPDATE, what="updates a run of the very same model", value=update.model)
+
+
 def decision_follows(package: OpenPackage) -> Iterator[Fault]:
     """The gate applied once more to the items gives the same verdict and numbers."""
     from quantplay.gate import decide
@@ -241,6 +254,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("the artifact is the recorded file, and its own metadata names this recipe", artifact_agrees),
     ("means and digests in baseline.json and evaluation.json follow from items.parquet", results_agree),
     ("baseline, recipe, artifact, evaluation, gate and decision name each other", chain_holds),
+    ("the numbers of the run that is updated are here, slice by slice", update_agrees),
     ("the gate, applied once more to items.parquet, gives this decision", decision_follows),
     ("report, README and model card say what the records say", texts_follow),
 )

@@ -23,6 +23,7 @@ from quantplay.records import (
     Inputs,
     Recipe,
     Record,
+    Update,
 )
 
 CARRIED_MODEL_BYTES = 64 << 20
@@ -90,6 +91,7 @@ class RunResults:
     questions: Questions = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)  # play -> wall time; only plays that really ran
     calibration: CalibrationCheck | None = None
+    update: Update | None = None  # the run this one updates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +117,7 @@ class PackageContents:
     seconds: Mapping[str, float]  # play -> wall time; only plays that really ran
     locked_at: str  # ISO 8601 with time zone; with `seconds` the only times of a package, both in run.json
     calibration: CalibrationCheck | None = None  # None in packages older than the check
+    update: Update | None = None  # the run this one updates
 
     @property
     def carries_sources(self) -> bool:
@@ -126,7 +129,7 @@ class PackageContents:
             run="", plan=self.plan, outcome="locked", inputs=self.inputs, baseline=self.baseline,
             envelope=self.envelope, recipe=self.recipe, artifact=self.artifact, evaluation=self.evaluation,
             decision=self.decision, attempts=self.attempts, questions=self.questions,
-            calibration=self.calibration,
+            calibration=self.calibration, update=self.update,
         )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ EVALUATION = "evaluation.json"
 DECISION = "decision.json"
 ATTEMPTS = "attempts.json"
 ENVIRONMENT = "environment.txt"
+UPDATE = "update.json"
 CARD = "MODEL_CARD.md"
 REPORT = "report.html"
 RUN = "run.json"
@@ -49,6 +50,7 @@ PURPOSE: dict[str, str] = {
     ITEMS: "plays 1 and 4: every item, every arm: question, expected answer, answer, score",
     DECISION: "play 4: the verdict of the frozen gate, with the numbers behind it",
     ATTEMPTS: "every look at the gate split, the rejected ones too",
+    UPDATE: "the locked run that this one updates, and its numbers; only in an update",
     ENVIRONMENT: "every installed Python distribution with its version",
     RUN: "the run's id, its times and the program's version",
     f"{SOURCES}/": "the full-precision model and the data sets, where the model is at most 64 MiB",

@@ -9,6 +9,7 @@ from quantplay.handoff import words
 from quantplay.handoff.calibration import calibration_words
 from quantplay.handoff.contents import RunResults
 from quantplay.handoff.templating import md
+from quantplay.handoff.updates import HEAD, cells, update_sentence, updates_of
 from quantplay.plan import Plan
 from quantplay.plays.business_case import Arithmetic
 from quantplay.records import Baseline, CalibrationCheck, Decision, EnvelopeChoice, Performance, Spread
@@ -151,6 +152,10 @@ def summary_markdown(results: RunResults) -> str:
     parts = [f"## {md(head.title)}", f"**{md(head.next_step)}**"]
     if results.decision:
         parts.append("\n".join(f"- {md(reason)}" for reason in results.decision.reasons))
+    if results.update:
+        parts.append(md(update_sentence(results.update, results.artifact.type if results.artifact else None)))
+        if rows := updates_of(results.update, results.decision, results.plan):
+            parts.append(table(HEAD, [[md(cell) for cell in cells(row)] for row in rows], numbers=range(1, len(HEAD))))
     if results.evaluation:
         parts.append(
             performance_markdown(

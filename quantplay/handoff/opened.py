@@ -24,6 +24,7 @@ from quantplay.records import (
     Evaluation,
     Inputs,
     Recipe,
+    Update,
 )
 
 LARGEST_JSON = 32 << 20
@@ -51,6 +52,7 @@ class OpenPackage:
     items: ItemsFile
     run: dict[str, Any]
     calibration: CalibrationCheck | None = None  # None in packages older than the check
+    update: Update | None = None  # the run it updates
 
     @property
     def baseline_key(self) -> Digest:
@@ -72,7 +74,7 @@ class OpenPackage:
             baseline_key=self.baseline_key, envelope=self.envelope, recipe=self.recipe, artifact=self.artifact,
             artifact_file=self.artifact_path, evaluation=self.evaluation, decision=self.decision, attempts=self.attempts,
             environment=self.environment, seconds=self.run["seconds"], locked_at=self.run["locked_at"],
-            calibration=self.calibration,
+            calibration=self.calibration, update=self.update,
             questions={key: Question(prompt=prompt, answer=answer) for key, (prompt, answer) in asked.items()},
             sources={
                 one.kind: {file.path: self.folder / layout.SOURCES / one.kind / file.path for file in one.files}
@@ -88,8 +90,9 @@ def open_package(folder: Path, manifest: PackageManifest) -> OpenPackage | list[
         layout.PLAN, layout.INPUTS, layout.BASELINE, layout.ENVELOPE, layout.RECIPE, layout.ARTIFACT, layout.EVALUATION,
         layout.DECISION, layout.ATTEMPTS, layout.RUN,
     )  # fmt: skip
-    if any(file.path == layout.CALIBRATION for file in manifest.files) or (folder / layout.CALIBRATION).exists():
-        names = (*names, layout.CALIBRATION)
+    for name in (layout.CALIBRATION, layout.UPDATE):
+        if any(file.path == name for file in manifest.files) or (folder / name).exists():
+            names = (*names, name)
     bodies = {name: reading.body(name) for name in names}
     plan_text, environment = reading.text(layout.PLAN_TEXT), reading.text(layout.ENVIRONMENT)
     items = reading.attempt(layout.ITEMS, lambda: read_items_file(folder / layout.ITEMS))
@@ -114,6 +117,8 @@ def open_package(folder: Path, manifest: PackageManifest) -> OpenPackage | list[
         parsed["calibration"] = reading.attempt(
             layout.CALIBRATION, lambda: CalibrationCheck.model_validate(bodies[layout.CALIBRATION])
         )
+    if layout.UPDATE in bodies:
+        parsed["update"] = reading.attempt(layout.UPDATE, lambda: Update.model_validate(bodies[layout.UPDATE]))
     for name, keys in {layout.RUN: ("run", "seconds", "locked_at", "quantplay"), layout.BASELINE: ("key",)}.items():
         reading.attempt(name, lambda name=name, keys=keys: [bodies[name][key] for key in keys])
     if reading.faults:

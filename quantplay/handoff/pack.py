@@ -113,8 +113,8 @@ def write_files(contents: PackageContents, folder: Path) -> None:
 
 def records_of(contents: PackageContents) -> dict[str, Any]:
     """File name -> JSON-safe body of every record."""
-    calibration = {layout.CALIBRATION: contents.calibration.body()} if contents.calibration else {}
-    return calibration | {
+    some = {layout.CALIBRATION: contents.calibration, layout.UPDATE: contents.update}
+    return {name: record.body() for name, record in some.items() if record is not None} | {
         layout.PLAN: contents.plan.body(),
         layout.INPUTS: contents.inputs.body(),
         layout.BASELINE: summary_of_baseline(contents.baseline, contents.baseline_key),

@@ -15,6 +15,8 @@ def render_readme(contents: PackageContents) -> str:
     }
     if contents.calibration is None:
         del purposes[layout.CALIBRATION]
+    if contents.update is None:
+        del purposes[layout.UPDATE]
     return render(
         "README.md.jinja", c=contents, plan=contents.plan, purposes=purposes, head=words.headline(contents.results()),
         remarks=remarks(contents.decision),

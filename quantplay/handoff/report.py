@@ -16,6 +16,7 @@ from quantplay.handoff.contents import RunResults
 from quantplay.handoff.flips import collect_flips
 from quantplay.handoff.plots import TONES, all_charts, performances, tolerance_bar, tolerance_scale
 from quantplay.handoff.templating import render
+from quantplay.handoff.updates import HEAD, cells, update_sentence, updates_of
 from quantplay.records import EnvelopeCheck, SliceVerdict
 
 
@@ -76,6 +77,11 @@ def render_report(results: RunResults) -> str:
         decision=decision,
         remarks=remarks(decision) if decision else (),
         calibration=calibration_words(results.calibration, results.plan) if results.calibration else None,
+        update=update_sentence(results.update, results.artifact.type if results.artifact else None)
+        if results.update
+        else "",
+        update_head=HEAD,
+        update_rows=[cells(row) for row in updates_of(results.update, decision, results.plan)],
     )
 
 

@@ -162,6 +162,8 @@ def checks_for(package: OpenPackage) -> Iterator[tuple[str, Check]]:
             continue
         if check.__name__ == "calibration_agrees" and not names_calibration(package):
             continue
+        if check.__name__ == "update_agrees" and package.plan.updates is None and package.update is None:
+            continue
         if check.__name__ == "calibration_agrees" and not checks_calibration_again(package):
             sentence = f"{layout.CALIBRATION} records no defect but those the plan accepts, and the decision shows them"
         if check.__name__ == "inputs_agree" and not package.carries_sources:

@@ -9,7 +9,7 @@ from quantplay.digest import digest_of, digest_of_entries
 from quantplay.gate import rule
 from quantplay.harness.identity import harness_digest
 from quantplay.plan import Plan
-from quantplay.records import Artifact, Digest, Evaluation, Fingerprint, GateChange, Inputs, Recipe, Waiver
+from quantplay.records import Artifact, Digest, Evaluation, Fingerprint, GateChange, Inputs, Recipe, Update, Waiver
 
 
 def harness_of(plan: Plan, inputs: Inputs) -> Digest:
@@ -67,13 +67,16 @@ def renewed_key(identity: Digest, generation: int) -> Digest:
     return identity if generation == 0 else digest_of({"baseline": identity, "generation": generation})
 
 
-def envelope_key(plan: Plan, inputs: Inputs, fingerprint: Fingerprint) -> Digest:
+def envelope_key(plan: Plan, inputs: Inputs, fingerprint: Fingerprint, update: Update | None = None) -> Digest:
+    """update: the run whose choice is used again."""
+    again = {"updates": update.run, "tried_first": update.type} if update is not None else {}
     return digest_of(
         {
             "play": "envelope",
             "model": inputs.model.content,
             "envelope": plan.envelope.body(),
             "fingerprint": fingerprint.digest(),
+            **again,
         }
     )
 

@@ -21,6 +21,7 @@ from quantplay.records.package import MadeOf, PackageRef
 from quantplay.records.place import Fingerprint, Hardware, Software
 from quantplay.records.results import Artifact, Baseline, Candidate, EnvelopeChoice, Evaluation, Recipe
 from quantplay.records.revalidation import Revalidation, StackChange, StandingStatus, Trigger
+from quantplay.records.update import EarlierSlice, Update
 
 __all__ = [
     "Alarm",
@@ -34,6 +35,7 @@ __all__ = [
     "Decision",
     "Digest",
     "Divergence",
+    "EarlierSlice",
     "EnvelopeCheck",
     "EnvelopeChoice",
     "Evaluation",
@@ -62,6 +64,7 @@ __all__ = [
     "StandingStatus",
     "TargetCheck",
     "Trigger",
+    "Update",
     "Verdict",
     "Waiver",
 ]
