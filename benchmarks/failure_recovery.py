@@ -20,6 +20,7 @@ from uuid import UUID
 
 from benchmarks.disturbed import DisturbedPlatform, Watch, disturbed_platform, kill
 from benchmarks.report import at_most, finish, print_table, quick_asked
+from quantplay.outcomes import OUTCOMES
 
 DEVICES = ("a", "b")
 LIMIT_SECONDS = 120.0
@@ -108,7 +109,7 @@ class Scene:
             return Counter(event.subject for event in store.events(kind="play.done"))
 
     def ends_well(self) -> Row:
-        """The run ends with its package, and nothing was done twice."""
+        """The run ends by itself, Prefect and the database tell the same, and nothing was done twice."""
         before = self.row.prefect
         self.platform.until(lambda: self.platform.state(self.flow_run) in ENDED, RUN_SECONDS, "the end of the run")
         ended = self.platform.state(self.flow_run)
@@ -117,7 +118,7 @@ class Scene:
         self.row.database = (
             f"{self.row.database}, then {shown}" if self.row.database and self.row.database != shown else shown
         )
-        if (ended, shown) != ("Locked", "locked"):
+        if shown not in OUTCOMES or OUTCOMES[shown].state_name != ended:
             self.row.problems.append(f"the run ended as {ended}, {shown}")
         return self.nothing_twice()
 
@@ -129,7 +130,7 @@ class Scene:
         return self.row
 
 
-ENDED = ("Locked", "Close", "Broken", "Inconclusive", "Failed", "Crashed", "Cancelled")
+ENDED = {"Crashed", *(outcome.state_name for outcome in OUTCOMES.values())}
 
 
 # --- what happens ----------------------------------------------------------------------------------------------------
