@@ -13,6 +13,7 @@ from flows import dispatch
 from flows.cancelling import cancel_jobs
 from flows.plan_form import PlanAddress, RunToGoOn
 from flows.signing import can_suspend, show_what_is_missing, wait_for_signatures
+from quantplay.handoff.asking import training_said
 from quantplay.outcomes import OUTCOMES
 from quantplay.records import Candidate, Decision
 from tasks.asking import handle_answers
@@ -71,7 +72,8 @@ def playbook(plan: str, run: str | None = None) -> State[str]:
             show_what_is_missing(ref)
             break
         wait_for_signatures(ref)  # comes back only where every signature is there by now
-    return Completed(name=name, message=f"{outcome}; report: {page}", data=ref.run)
+    note = training_said(workbench().store.signoffs_of(ref.id)) if outcome in ("broken", "close") else None
+    return Completed(name=name, message=f"{outcome}; {f'{note}; ' if note else ''}report: {page}", data=ref.run)
 
 
 def play(run: RunRef) -> tuple[str, Trail, str | None]:

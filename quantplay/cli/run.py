@@ -10,6 +10,7 @@ from quantplay.errors import InputError, InternalError, PlanError
 
 if TYPE_CHECKING:
     from quantplay.cli.run_records import RunRecords
+    from quantplay.signoff.text import Stage
 
 
 def command(
@@ -110,10 +111,9 @@ def warn_of_owners(plan: Path) -> None:
     from quantplay.signoff import REQUIRED, read_owners
 
     found = read_plan(plan)
-    roles = REQUIRED["gate"] if found.profile == "production" else ()
-    if found.business_case is not None and found.profile != "explore":
-        roles += REQUIRED["training"]
-    if not roles:
+    stages: list[Stage] = ["gate"] if found.profile == "production" else []
+    stages += ["training"] if found.business_case is not None and found.profile != "explore" else []
+    if not stages:
         return
     try:
         owners = read_owners(settings().owners)
@@ -122,7 +122,7 @@ def warn_of_owners(plan: Path) -> None:
             f"[yellow]nobody can sign yet:[/] {error.what} ({settings().owners}); docs/sign-offs.md says how\n"
         )
         return
-    for role in roles:
+    for role, stage in ((role, stage) for stage in stages for role in REQUIRED[stage]):
         if not owners.with_role(role):
-            what = "trained" if role in REQUIRED["training"] else "locked"
+            what = "trained" if stage == "training" else "locked"
             errors_console().print(f"[yellow]nobody is {role}[/] in {settings().owners}, so this run can't be {what}\n")

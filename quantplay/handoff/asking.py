@@ -109,6 +109,14 @@ def prepared(texts: Mapping[str, str]) -> Iterator[str]:
         yield f"**{md(label)}** (nonce `{nonce[:8]}…`)\n\n```sh\n{shell_command(text.encode())}\n```"
 
 
+def training_said(signoffs: Sequence[SignOff]) -> str | None:
+    """What the signature under the business case leads to; None where there is none, or it said no."""
+    last = next((one for one in reversed(signoffs) if one.stage == "training"), None)
+    if last is None or last.verdict != "approve":
+        return None
+    return f"Training (play 6) is approved by {last.person}, and not built yet in this version: the run ends here"
+
+
 def said(signoffs: Sequence[SignOff]) -> list[str]:
     return [
         f"{one.verdict} by {one.person} as {one.role}, {one.recorded_at}" + (f": {one.comment}" if one.comment else "")

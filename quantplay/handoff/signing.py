@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -66,7 +67,8 @@ def record_signature(store: Store, waits: Awaiting, owners: Owners, said: bytes,
             return [
                 Fault(where=f"run {waits.run[:8]}", what="was ended by somebody else meanwhile", fix="quantplay show")
             ]
-        case = case_of(still, verified(recorded, owners)[0], used, newer, plan_gate)
+        # The run is the one that was asked for, also where the text names another one that waits as well.
+        case = replace(case_of(still, verified(recorded, owners)[0], used, newer, plan_gate), run=waits.run)
         return check_signoff(statement, case, owners, signed_with=signed_with, now=now)
 
     signoff = record_of(statement, text=said, signature=armored, key=signed_with or "none", owners=owners, now=now)

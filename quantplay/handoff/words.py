@@ -117,6 +117,11 @@ def headline(results: RunResults) -> Headline:
         "rejected": "It is not locked: somebody who had to sign said no.",
         "explored": "An explore run is never locked: run the plan with another profile to hand it over.",
     }
+    if decision.verdict != "pass":
+        ended["awaiting_signature"] = (
+            "It waits for the engineering manager, who decides by the business case whether training is worth it."
+        )
+        ended["rejected"] = "It is not trained: the engineering manager said no."
     next_step = ended.get(results.outcome or "") or _next(decision)
     return Headline(tone=tone, glyph=glyph, title=title, next_step=next_step)
 

@@ -10,7 +10,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from quantplay.errors import Fault, InputError
+from quantplay.errors import Fault, InputError, IntegrityError
 from quantplay.records import Digest, SignOff
 from quantplay.store import events, records, tables
 from quantplay.store.locks import lock_key
@@ -84,8 +84,16 @@ def nonce_used_at(connection: Connection, nonce: str) -> str | None:
 
 
 def of_run(connection: Connection, run: str) -> tuple[SignOff, ...]:
-    """Oldest first."""
-    return _where(connection, tables.signoffs.c.run == run)
+    """Oldest first. Raises IntegrityError where one that the events tell of is gone: a rejection must not vanish."""
+    found = _where(connection, tables.signoffs.c.run == run)
+    there = {one.digest() for one in found}
+    told = [event.body["signoff"] for event in events.read(connection, kind=RECORDED, subject=run)]
+    if gone := [digest for digest in told if digest not in there]:
+        raise IntegrityError(
+            f"a signature of run {run[:8]} is gone from the database", value=f"sign-off {gone[0]}",
+            fix="restore the database from a backup, and find out who changed it",
+        )  # fmt: skip
+    return found
 
 
 def of_decision(connection: Connection, decision: Digest) -> tuple[SignOff, ...]:
