@@ -5,9 +5,11 @@ from __future__ import annotations
 from prefect import task
 from prefect.artifacts import create_image_artifact, create_markdown_artifact
 
+from quantplay.handoff.contents import RunResults
 from quantplay.handoff.markdown import summary_markdown
 from quantplay.handoff.plots import all_charts
 from quantplay.handoff.report import render_report
+from quantplay.handoff.words import headline
 from tasks.options import PLAY
 from tasks.results import Trail, results_of
 from tasks.workbench import RunRef, workbench
@@ -25,5 +27,11 @@ def report(run: RunRef, trail: Trail, outcome: str) -> str:
     partial.replace(page)
     for name, chart in all_charts(results).items():
         create_image_artifact(chart.data_url(), key=name, description=chart.title)
-    create_markdown_artifact(summary_markdown(results), key="summary", description=f"Report: {page}")
+    create_markdown_artifact(summary_markdown(results), key="summary", description=said(results))
     return str(page)
+
+
+def said(results: RunResults) -> str:
+    """How the run stands, in two sentences: what people read in the list of artifacts."""
+    line = headline(results)
+    return f"{line.title} {line.next_step}"

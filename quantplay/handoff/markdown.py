@@ -14,7 +14,8 @@ from quantplay.plan import Plan
 from quantplay.plays.business_case import Arithmetic
 from quantplay.records import Baseline, CalibrationCheck, Decision, EnvelopeChoice, Performance, Spread
 
-MARKS = {"pass": "✅ pass", "close": "🟡 close", "broken": "🔴 broken", "inconclusive": "🔵 inconclusive"}
+MARKS = {"pass": "✓ pass", "close": "! close", "broken": "✕ broken", "inconclusive": "? inconclusive"}
+"""The glyphs of the report, which every font has."""
 
 
 def gate_markdown(decision: Decision, plan: Plan) -> str:
@@ -22,21 +23,22 @@ def gate_markdown(decision: Decision, plan: Plan) -> str:
     rows = [
         (
             md(words.slice_title(plan, one)),
-            str(one.items),
-            f"{words.number(one.baseline, words.digits_of(one))} {_unit(one.unit)}",
-            f"{words.number(one.candidate, words.digits_of(one))} {_unit(one.unit)}",
+            MARKS[one.verdict],
             words.drop_text(one),
             f"{one.max_drop:g} {one.unit}",
+            f"{words.number(one.baseline, words.digits_of(one))} {_unit(one.unit)}",
+            f"{words.number(one.candidate, words.digits_of(one))} {_unit(one.unit)}",
+            str(one.items),
             f"{one.lost} / {one.won}" if one.metric == "score" else "",
-            MARKS[one.verdict],
         )
         for one in decision.slices
     ]
-    head = ("Slice", "Items", "Full precision", "Quantized", "Drop (90 % interval)", "Allowed", "Lost / won", "Verdict")
+    # What matters first: Prefect shows this in a narrow dialog too, where the right half has to be scrolled to.
+    head = ("Slice", "Verdict", "Drop (90 % interval)", "Allowed", "Full precision", "Quantized", "Items", "Lost / won")
     parts = [
         f"**{MARKS[decision.verdict]}**, attempt {decision.attempt} of {decision.attempts}. Next: {md(decision.next_play)}.",
         "\n".join(f"- {md(reason)}" for reason in decision.reasons),
-        table(head, rows, numbers=(1, 2, 3, 4, 5, 6)),
+        table(head, rows, numbers=(2, 3, 4, 5, 6, 7)),
     ]
     if noted := remarks(decision):
         parts.append("**To know beside the verdict:**\n\n" + "\n".join(f"- ⚠️ {md(one)}" for one in noted))
@@ -46,7 +48,7 @@ def gate_markdown(decision: Decision, plan: Plan) -> str:
                 md(one.name),
                 f"{words.compact(one.measured, 4)} {one.unit}",
                 f"{one.limit:g} {one.unit}",
-                "✅" if one.met else "🔴",
+                "✓" if one.met else "✕",
             )
             for one in decision.envelope
         ]
@@ -121,7 +123,7 @@ def envelope_markdown(choice: EnvelopeChoice) -> str:
             words.number(one.bits_per_weight, 2),
             words.size(one.weights_bytes),
             words.size(one.total_bytes),
-            "✅ fits" if one.fits else "🔴 too large",
+            "✓ fits" if one.fits else "✕ too large",
             md(one.reason),
         )
         for one in choice.candidates

@@ -11,7 +11,7 @@ from quantplay.plan import Plan
 from quantplay.plays.standing import Standing
 from quantplay.records import Revalidation
 
-STANDING_MARKS = {"confirmed": "✅ confirmed", "stale": "🟡 stale", "regressed": "🔴 regressed"}
+STANDING_MARKS = {"confirmed": "✓ confirmed", "stale": "! stale", "regressed": "✕ regressed"}
 
 
 def revalidation_markdown(found: Revalidation, plan: Plan) -> str:
