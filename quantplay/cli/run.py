@@ -111,8 +111,11 @@ def warn_of_owners(plan: Path) -> None:
     from quantplay.signoff import REQUIRED, read_owners
 
     found = read_plan(plan)
-    stages: list[Stage] = ["gate"] if found.profile == "production" else []
-    stages += ["training"] if found.business_case is not None and found.profile != "explore" else []
+    stages: list[Stage] = []
+    if found.profile == "production":
+        stages.append("gate")
+    if found.business_case is not None and found.profile != "explore":
+        stages.append("training")
     if not stages:
         return
     try:
@@ -122,7 +125,10 @@ def warn_of_owners(plan: Path) -> None:
             f"[yellow]nobody can sign yet:[/] {error.what} ({settings().owners}); docs/sign-offs.md says how\n"
         )
         return
-    for role, stage in ((role, stage) for stage in stages for role in REQUIRED[stage]):
-        if not owners.with_role(role):
-            what = "trained" if stage == "training" else "locked"
-            errors_console().print(f"[yellow]nobody is {role}[/] in {settings().owners}, so this run can't be {what}\n")
+    for stage in stages:
+        for role in REQUIRED[stage]:
+            if not owners.with_role(role):
+                what = "trained" if stage == "training" else "locked"
+                errors_console().print(
+                    f"[yellow]nobody is {role}[/] in {settings().owners}, so this run can't be {what}\n"
+                )
