@@ -69,7 +69,7 @@ def form_of(request: Request, page: str) -> type[Form]:
     fields: Any = {
         "statement": (choices, Field(
             default=NOTHING, title="What was signed",
-            description="The text below that your signature is under.",
+            description="Which of the texts on this page your signature is under.",
         )),
         "signature": (str, Field(
             default="", title="Signature", max_length=LARGEST_SIGNATURE, pattern=PASTED,

@@ -58,7 +58,9 @@ def request_signatures(run: RunRef, plots: Mapping[str, str], *, form: bool) -> 
         store.append_event("quantplay", REQUESTED, run.run, body)
     request = Request(at=datetime.now(UTC), run=run.run, **body)
     page = shown(run, waiting, now, request, plots)
-    create_markdown_artifact(page, key="sign-offs", description=f"Signatures at stage {waits.stage}")
+    create_markdown_artifact(
+        page, key="sign-offs", description=f"What is to be decided and signed, stage {waits.stage}"
+    )
     return request, page
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from quantplay.handoff.markdown import gate_markdown
 from quantplay.handoff.templating import md
 from quantplay.plan import Plan
-from quantplay.records import Decision, PackageRef, SignOff
+from quantplay.records import Decision, PackageRef, Role, SignOff
 from quantplay.signoff import Standing, Void, parse, sign_command
 from quantplay.signoff.paste import shell_command
 from quantplay.signoff.text import Stage
@@ -21,7 +21,11 @@ QUESTIONS: dict[Stage, str] = {
     "says. The business case of the plan:",
     "lock": "Is this package what the team hands on? It holds the decision below, its report, and how to make the same bytes again.",
 }
-ELSEWHERE = "## Without quantplay, on your own computer"
+PEOPLE: dict[Role, str] = {
+    "ml_engineer": "the ML engineer", "product_owner": "the product owner", "engineering_manager": "the engineering manager",
+    "on_call": "who is on call",
+}  # fmt: skip
+ELSEWHERE = "### Without quantplay, on your own computer"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +48,8 @@ class Asking:
 
 def asking_markdown(ask: Asking) -> str:
     """Everything, for one page: the question, the numbers, who signed, and how the rest sign."""
-    missing = " and ".join(ask.standing.missing) or "nobody"
-    parts = [f"# {md(ask.plan.name)}: signature of {md(missing)} is missing, stage {ask.waits.stage}"]
+    missing = " and ".join(PEOPLE[role] for role in ask.standing.missing) or "nobody"
+    parts = [f"## {md(ask.plan.name)} waits for {missing}"]
     if ask.refused:
         parts.append(
             "**What was given last was not accepted:**\n\n" + "\n".join(f"- ⚠️ {md(one)}" for one in ask.refused)
@@ -73,7 +77,7 @@ def signed(ask: Asking) -> Iterator[str]:
     """Who said what so far."""
     lines = [f"- {md(line)}" for line in said(ask.standing.counted)]
     lines += [f"- does not count: {md(line)}" for line in said_in_vain(ask.standing.void)]
-    yield "## Signed so far\n\n" + ("\n".join(lines) or "Nobody yet.")
+    yield "### Signed so far\n\n" + ("\n".join(lines) or "Nobody yet.")
     if ask.elsewhere:
         yield "About the same decision, under other runs:\n\n" + "\n".join(
             f"- {md(one)}" for one in said(ask.elsewhere)
@@ -86,7 +90,7 @@ def how_to(ask: Asking) -> Iterator[str]:
         return
     commands = "\n".join(sign_command(ask.waits.run, role) for role in ask.standing.missing)
     yield (
-        f"## With quantplay\n\n```sh\nquantplay show {ask.waits.run[:8]}\n{commands}\n```\n\n"
+        f"### With quantplay\n\n```sh\nquantplay show {ask.waits.run[:8]}\n{commands}\n```\n\n"
         "`--reject` and `--rework` say no and end the run; `--comment TEXT` says why, and is signed too. The run goes on by itself."
     )
     if ask.texts:
@@ -98,7 +102,7 @@ def how_to(ask: Asking) -> Iterator[str]:
         approvals = {label: text for label, text in ask.texts.items() if label.startswith("approve")}
         yield from prepared(approvals)
         if refusals := {label: text for label, text in ask.texts.items() if label not in approvals}:
-            yield "## To say no"
+            yield "### To say no"
             yield from prepared(refusals)
     yield f"The request stands until {ask.expires_at}. After that `quantplay run` or `quantplay sign` asks again; nothing is measured again."
 
