@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from quantplay.store.jobs import CPU
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.objects import WorkPool
+
+    from quantplay.store.registry import Store
 
 QUEUES = {"interactive": 1, "revalidation": 2, "batch": 3}
 """Name and priority; 1 is served first. What names no queue waits in the last one."""
@@ -42,13 +47,29 @@ async def ensure_pools(client: PrefectClient, devices: int) -> list[str]:
         if pool is None:
             pool = await made_pool(client, wanted)
             changed.append(f"work pool {wanted.name}")
-        elif pool.concurrency_limit != wanted.limit:
-            from prefect.client.schemas.actions import WorkPoolUpdate
-
-            await client.update_work_pool(wanted.name, WorkPoolUpdate(concurrency_limit=wanted.limit))
-            changed.append(f"limit of work pool {wanted.name}: {wanted.limit}")
+        else:
+            changed += await ensure_limit(client, pool, wanted.limit)
         changed += await ensure_queues(client, pool)
     return changed
+
+
+async def ensure_limit(client: PrefectClient, pool: WorkPool, limit: int) -> list[str]:
+    from prefect.client.schemas.actions import WorkPoolUpdate
+
+    if pool.concurrency_limit == limit:
+        return []
+    await client.update_work_pool(pool.name, WorkPoolUpdate(concurrency_limit=limit))
+    return [f"limit of work pool {pool.name}: {limit}"]
+
+
+def count_devices(store: Store, local: set[str]) -> int:
+    """How many devices there are to run heavy plays on: `local` ones of this machine, and those of the workers that are alive.
+
+    The identity of an accelerator is the same wherever it is seen; `cpu` is one for each host.
+    """
+    here = {(socket.gethostname() if device == CPU else "", device) for device in local}
+    there = {(worker.host if worker.device == CPU else "", worker.device) for worker in store.list_workers("gpu")}
+    return len(here | there)
 
 
 async def found_pool(client: PrefectClient, name: str) -> WorkPool | None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from flows.deployed import automations, deployed, ensure_deployed
 from flows.local_workers import ensure_worker, local_workers, stop_workers, wanted_places
 from flows.places import folder_of
-from flows.pools import ensure_pools
+from flows.pools import count_devices, ensure_pools
 from flows.services import ensure_server, stop_server
 from quantplay.errors import ServiceUnavailable
 from quantplay.settings import Settings
@@ -87,22 +87,13 @@ async def complete(
     from prefect.client.orchestration import get_client
 
     async with get_client() as client:
-        changed = await ensure_pools(client, devices_of(store, local))
+        changed = await ensure_pools(client, count_devices(store, local))
         started = [worker for place in places if (worker := ensure_worker(here, place)) is not None]
         changed += [f"worker {worker.name}" for worker in started]
         # Workers take seconds to start, and so does deploying: at the same time.
         changed += await ensure_deployed(client)
         await workers_ready(here, client, [worker.name for worker in started])
         return changed, await look(client)
-
-
-def devices_of(store: Store, local: set[str]) -> int:
-    """How many devices there are to run heavy plays on: this machine's, and those of the workers that are alive."""
-    import socket
-
-    here = {(socket.gethostname() if device == "cpu" else "", device) for device in local}
-    there = {(worker.host if worker.device == "cpu" else "", worker.device) for worker in store.list_workers("gpu")}
-    return len(here | there)
 
 
 async def workers_ready(here: Settings, client: PrefectClient, names: list[str]) -> None:
@@ -118,6 +109,17 @@ async def workers_ready(here: Settings, client: PrefectClient, names: list[str])
                 f"worker {name} does not start", value=log, fix=f"read the end of {log}; then `quantplay up` again"
             )
         await asyncio.sleep(0.5)
+
+
+def look_at() -> Platform:
+    """The same for a caller that has no client; PREFECT_API_URL names the server."""
+    from prefect.client.orchestration import get_client
+
+    async def looked() -> Platform:
+        async with get_client() as client:
+            return await look(client)
+
+    return asyncio.run(looked())
 
 
 async def look(client: PrefectClient) -> Platform:

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.places import Place, claimed
-from flows.pools import ORCHESTRATIONS
+from flows.pools import ORCHESTRATIONS, count_devices, ensure_limit, found_pool
 from flows.services import api_environment
-from quantplay.errors import InputError, QuantplayError
+from quantplay.errors import InputError, QuantplayError, ServiceUnavailable
 from quantplay.settings import Settings
 from quantplay.store.registry import Store, open_store
 
@@ -58,7 +58,7 @@ def serve(here: Settings, place: Place, say: Callable[[str], None]) -> None:
         presence = threading.Thread(target=stay_seen, args=(store, place, gone), daemon=True)
         presence.start()
         try:
-            asyncio.run(pull(place, say))
+            asyncio.run(pull(place, count_devices(store, set()), say))
         finally:
             gone.set()
             presence.join()
@@ -66,12 +66,11 @@ def serve(here: Settings, place: Place, say: Callable[[str], None]) -> None:
 
 
 def declare(store: Store, place: Place) -> None:
-    from quantplay.envelope.hardware import read_hardware
+    from quantplay.envelope.hardware import read_devices, read_hardware
 
-    hardware = read_hardware()
-    chip = (
-        hardware.cpu if place.device == "cpu" or not hardware.accelerators else hardware.accelerators[0].split(",")[0]
-    )
+    hardware, known = read_hardware(), read_devices()
+    at = known.index(place.device) if place.device in known else None
+    chip = hardware.cpu if at is None else hardware.accelerators[at].split(",")[0]
     store.declare_worker(
         name=place.name, pool=place.pool, host=socket.gethostname(), device=place.device, hardware=hardware, chip=chip
     )
@@ -94,14 +93,21 @@ def farewell(store: Store, place: Place) -> None:
         return  # the database is away: the worker is not seen any more, which says the same a little later
 
 
-async def pull(place: Place, say: Callable[[str], None]) -> None:
-    """Prefect's process worker, stopped in two steps."""
+async def pull(place: Place, devices: int, say: Callable[[str], None]) -> None:
+    """Prefect's process worker, stopped in two steps. devices: how many there are now that this one has declared itself."""
+    from prefect.client.orchestration import get_client
     from prefect.workers.process import ProcessWorker
 
     from flows.outlive import outlive_the_server
     from flows.resumed_at_once import wait_for_the_old_process
 
     limit = 1 if place.pool == "gpu" else ORCHESTRATIONS
+    async with get_client() as client:
+        pool = await found_pool(client, place.pool)
+        if pool is None:
+            raise ServiceUnavailable("the Prefect server has no such work pool", value=place.pool, fix="quantplay up")
+        if place.pool == "gpu":
+            await ensure_limit(client, pool, devices)
     worker = ProcessWorker(work_pool_name=place.pool, name=place.name, limit=limit, create_pool_if_not_found=False)
     outlive_the_server(worker, say)
     wait_for_the_old_process(worker)

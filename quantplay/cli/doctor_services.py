@@ -9,6 +9,7 @@ from pathlib import Path
 
 from quantplay.cli.doctor import Finding
 from quantplay.cli.doctor_system import INSTALL, nearest
+from quantplay.errors import ServiceUnavailable
 from quantplay.settings import settings
 
 
@@ -75,4 +76,39 @@ def prefect_server() -> Iterator[Finding]:
     yield Finding(name="Prefect server", state="good", found=f"{found} (Prefect {version})")
 
 
-LOOKS = (home_folder, database, artifact_store, prefect_server)
+def platform() -> Iterator[Finding]:
+    """What `quantplay up` made on the server, and whether somebody pulls from its pools; nothing where no server runs."""
+    from flows.services import api_environment
+
+    here = settings()
+    try:
+        os.environ.update(api_environment(here))
+    except ServiceUnavailable:
+        return  # the look at the server has told
+    from flows.up import look_at
+
+    found = look_at()
+    if not found.pools:
+        yield Finding(
+            name="work pools", state="note", found="none; runs are started from the command line only", fix=UP
+        )
+        return
+    for pool in found.pools:
+        yield Finding(
+            name=f"pool {pool.name}",
+            state="good" if pool.workers else "note",
+            found=f"{pool.limit} at once, {'worker ' + ', '.join(pool.workers) if pool.workers else 'no worker pulls from it'}",
+            fix=None if pool.workers else f"{UP}, or on another machine: quantplay worker --pool {pool.name}",
+        )
+    off = [name for name, enabled in found.automations if not enabled]
+    yield Finding(
+        name="deployments",
+        state="good" if found.deployments and not off else "note",
+        found=f"{len(found.deployments)} deployments, {len(found.automations)} automations"
+        + (f", switched off: {', '.join(off)}" if off else ""),
+        fix=None if found.deployments else UP,
+    )
+
+
+UP = "quantplay up"
+LOOKS = (home_folder, database, artifact_store, prefect_server, platform)

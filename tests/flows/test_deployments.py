@@ -121,3 +121,13 @@ def test_the_file_can_be_deployed_by_hand() -> None:
     read = PrefectYamlModel.model_validate({"deployments": ENTRIES})
     assert [one.entrypoint for one in read.deployments] == [entry["entrypoint"] for entry in ENTRIES]
     assert "{{" not in PREFECT_FILE.read_text(encoding="utf-8")
+
+
+def test_a_wheel_carries_what_up_deploys() -> None:
+    import tomllib
+
+    project = tomllib.loads((PREFECT_FILE.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
+        "setuptools"
+    ]
+    assert "deployments" in project["packages"]["find"]["include"]
+    assert set(project["package-data"]["deployments"]) == {PREFECT_FILE.name, AUTOMATIONS_FILE.name}
