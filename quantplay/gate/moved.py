@@ -13,12 +13,12 @@ from quantplay.gate.pairing import Pair
 from quantplay.records import Alarm, Evaluation, NoiseFloor
 
 ANSWERS_SHARE = 0.01  # of all answers; or twice the noise floor, where that is more
-DIVERGENCE_SHARE = 0.1  # of the locked mean divergence
-DIVERGENCE_NATS = 1e-4
+DIVERGENCE_SHARE = 0.02  # of the locked mean divergence
+DIVERGENCE_NATS = 5e-5
 PERPLEXITY_LOG = 1e-3
 SIGN_LEVEL = 1e-3
 LOSS_NATS = 1e-3
-SLOWER = 1.25  # against full precision measured in the same session, so that a busy machine slows both
+SLOWER = 1.5  # against full precision measured in the same session, so that a busy machine slows both
 
 
 def moved(then: Evaluation, now: Evaluation, floor: NoiseFloor, pairs: Sequence[Pair]) -> Iterator[Alarm]:

@@ -6,7 +6,7 @@ confirmed. What each rule looks at: docs/revalidation.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from quantplay.gate.against_locked import against_locked, changed, paired, same_losses
@@ -85,7 +85,7 @@ def judge_again(locked: Locked, today: Today, *, trigger: Trigger, at: str) -> R
         findings += harness_findings(locked, today, same)
         if pairs:
             slices = against_locked(plan.gate, locked.baseline.hardest, then, now, pairs, titles)
-            findings += slice_findings(slices)
+            findings += [*scored_differently(pairs.values()), *slice_findings(slices)]
         if not other and then.harness == now.harness:
             verdict, found = against_baseline(locked, now, same, titles)
             findings += found
@@ -181,6 +181,23 @@ def harness_findings(locked: Locked, today: Today, same: bool) -> Iterator[Findi
             status="stale",
             text="The harness is another one than the package was locked with, so its scores can't be compared with certainty. "
             "To confirm it, run the plan again: baseline and candidate are then both measured with this harness.",
+        )
+
+
+def scored_differently(pairs: Iterable[Pair]) -> Iterator[Finding]:
+    """The same words, right or wrong then and the other way today: that is the scorer's doing, not the model's."""
+    found = [
+        pair.source.id
+        for pair in pairs
+        if pair.source.response == pair.candidate.response
+        and pair.source.score != pair.candidate.score
+        and not pair.graded
+    ]
+    if found:
+        yield Finding(
+            status="stale",
+            text=f"{len(found):,} answers are word for word the locked ones and score differently ({some(found)}), so it is the "
+            "scoring that changed. Find out why; to have it confirmed with new scoring, run the plan again.",
         )
 
 

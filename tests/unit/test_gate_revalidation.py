@@ -154,6 +154,14 @@ def test_another_cache_type_is_stale_and_named_though_every_answer_is_the_same()
     assert "cache of keys than when it was locked: f16 then, q4_0 today" in found.reasons[0]
 
 
+def test_the_same_words_scored_otherwise_are_stale_also_where_they_score_better() -> None:
+    was = LOCKED
+    wrong = answered(was, lambda number, _: {"score": 0.0} if number < 2 else {})
+    found = again(was, changes=UPGRADE, candidate=wrong)
+    assert found.status == "stale"
+    assert "4 answers are word for word the locked ones" in found.reasons[0]
+
+
 def test_another_harness_with_another_answer_is_stale() -> None:
     found = again(LOCKED, harness=digest_of("other"), candidate=lost(LOCKED, 1))
     assert found.status == "stale"
@@ -264,7 +272,7 @@ def test_each_sign_has_its_alarm() -> None:
     assert alarms(divergence=divergence(mean_kl_nats=0.02)) == ["moved: divergence"]
     assert alarms(divergence=divergence(perplexity_reference=4.1)) == ["moved: perplexity of full precision"]
     assert alarms(divergence=divergence(perplexity_candidate=4.2)) == ["moved: perplexity of the candidate"]
-    assert alarms(reference_performance=FULL, performance=performance(time_per_token_ms=Spread(p50=3, p95=3))) == [
+    assert alarms(reference_performance=FULL, performance=performance(time_per_token_ms=Spread(p50=4, p95=4))) == [
         "slower"
     ]
 
