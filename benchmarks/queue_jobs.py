@@ -32,7 +32,7 @@ def send_all(plans: list[str], types: int, seed: int) -> None:
     All baselines and quantizations wait at once; an evaluation waits for its two. Prints one line of JSON a result.
     """
     from flows.dispatch import prepared
-    from quantplay.envelope import choose
+    from quantplay.envelope.choose import choose
     from quantplay.plays import keys
     from tasks.runs import open_run
     from tasks.workbench import workbench

@@ -20,6 +20,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # Prefect reads its settings once, when it is imported.
 ENVIRONMENT = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false"}
+# A run whose deployment has a limit holds a lease. Kept in memory, as by default, a restart forgets it, and Prefect ends the run.
+LEASES = "prefect.server.concurrency.lease_storage.filesystem"
 SAME_SERVER = "/api"  # the pages ask the server they came from, under whatever name and port it was reached
 
 
@@ -69,6 +71,7 @@ class OnlyThisServer:
 def create_app() -> Any:
     """The server as an ASGI application; for `uvicorn --factory flows.server:create_app` too."""
     os.environ.update(ENVIRONMENT)
+    os.environ.setdefault("PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE", LEASES)
     api_url = os.environ.setdefault("PREFECT_UI_API_URL", SAME_SERVER)
     from prefect.server.api.server import create_app as create_prefect
 
