@@ -16,7 +16,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, StateType
-from prefect.exceptions import PrefectException
+from prefect.exceptions import Abort, PrefectException
 from prefect.runtime import flow_run as this_run
 from prefect.states import Cancelled, Cancelling
 
@@ -49,6 +49,19 @@ def cancel(client: SyncPrefectClient, job: FlowRun) -> None:
     message = "the run that sent this job was cancelled"
     waits = job.state is not None and job.state.is_scheduled()
     client.set_flow_run_state(job.id, Cancelled(message=message) if waits else Cancelling(message=message), force=waits)
+
+
+def leave_if_unwanted() -> None:
+    """End this job where whoever sent it was cancelled before it began, with nobody left to cancel it. Raises Abort then."""
+    identity, sender = this_run.get_id(), this_run.get_parent_flow_run_id()
+    if identity is None or sender is None:
+        return
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(UUID(sender)).state
+        if state is not None and (state.is_cancelling() or state.is_cancelled()):
+            message = "the run that sent this job was cancelled"
+            client.set_flow_run_state(UUID(identity), Cancelled(message=message), force=True)
+            raise Abort(message)
 
 
 def cancel_this_run() -> None:

@@ -16,8 +16,8 @@ from flows.fitting import require_worker
 from flows.give_back import hardware_of
 from flows.job_errors import error_of
 from flows.jobs import Job, await_job, find_or_send
-from quantplay.digest import digest_of
-from quantplay.errors import ChildProcessFailed, QuantplayError
+from quantplay.digest import digest_of, is_digest
+from quantplay.errors import ChildProcessFailed, IntegrityError, QuantplayError
 from quantplay.records import Candidate, Digest
 from quantplay.settings import settings
 from tasks.baseline import baseline as measure_baseline
@@ -26,7 +26,7 @@ from tasks.evaluate import evaluate as measure_candidate
 from tasks.progress import announce
 from tasks.ptq import ptq as quantize
 from tasks.sending import send_inputs
-from tasks.workbench import RunRef
+from tasks.workbench import RunRef, workbench
 
 SENT_AGAIN = 2  # times a job is sent once more after its worker or its machine went away under it
 
@@ -71,9 +71,26 @@ def send(play: str, run: RunRef, baseline: Digest | None, **keys: Any) -> Digest
     require_worker(run.read(), hardware_of(baseline), pool())
     announce(play, f"sent to pool {pool()}")
     small = keys if baseline is None else {"baseline": baseline, **keys}
-    key = result_of(f"{play}-job/{pool()}", {"run": run.body(), **small})
+    deployment = f"{play}-job/{pool()}"
+    key = result_of(deployment, {"run": run.body(), **small})
+    require_recorded(play, deployment, key)
     announce(play, "done")
     return key
+
+
+def require_recorded(play: str, deployment: str, key: str) -> None:
+    """A job's state can be set by hand in Prefect; only the product database says what was done. Raises IntegrityError."""
+    store = workbench().store
+    find = {
+        "baseline": store.get_baseline, "envelope": store.get_envelope, "ptq": store.get_artifact,
+        "evaluate": store.get_evaluation,
+    }[play]  # fmt: skip
+    if not is_digest(key) or find(key) is None:
+        raise IntegrityError(
+            f"{deployment} is completed, and the product database has no such result", value=key or "no message",
+            allowed="the key of what the job recorded",
+            fix="nothing may set a job's state but its worker, and workers need this very database; run the plan again",
+        )  # fmt: skip
 
 
 def result_of(deployment: str, parameters: Mapping[str, Any], queue: str | None = None) -> str:

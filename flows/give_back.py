@@ -60,7 +60,10 @@ def first_given_back(client: SyncPrefectClient, identity: UUID) -> datetime | No
 
 
 def give_back(client: SyncPrefectClient, identity: UUID, why: str) -> NoReturn:
-    """Back to the queue, and out of this process without a result."""
+    """Back to the queue, and out of this process without a result. A job that is being cancelled is left to its worker."""
+    state = client.read_flow_run(identity).state
+    if state is not None and state.is_cancelling():
+        raise Abort(f"cancelled, and {why}")
     again = datetime.now(UTC) + timedelta(seconds=AGAIN_SECONDS)
     message = f"given back by a worker that can't do it: {why}"
     client.set_flow_run_state(identity, Scheduled(scheduled_time=again, name=STATE, message=message), force=True)

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 
 from prefect.runtime import flow_run
 
-from quantplay.errors import QuantplayError, ServiceUnavailable
+from quantplay.errors import InternalError, QuantplayError, ServiceUnavailable
 from quantplay.process import describe, revive
 from tasks.workbench import workbench
 
@@ -30,4 +30,9 @@ def left_behind() -> Iterator[None]:
 def error_of(flow_run_id: str) -> QuantplayError | None:
     """What the job of this flow run raised, of the same class; None where it left nothing."""
     events = workbench().store.events(kind=FAILED, subject=flow_run_id)
-    return revive(dict(events[-1].body)) if events else None
+    if not events:
+        return None
+    body = dict(events[-1].body)
+    if not body["kind"]:  # not one of ours: a fault that a second try would only repeat
+        return InternalError(f"{body['what']}\n{body['traceback']}".rstrip(), fix="send us this message and the plan")
+    return revive(body)

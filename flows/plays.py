@@ -14,6 +14,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
+from flows.cancelling import leave_if_unwanted
 from flows.give_back import require_fit
 from flows.job_errors import left_behind
 from flows.plan_form import seen
@@ -22,6 +23,7 @@ from tasks.baseline import baseline as measure_baseline
 from tasks.envelope import envelope as choose_envelope
 from tasks.evaluate import evaluate as measure_candidate
 from tasks.ptq import ptq as quantize
+from tasks.runs import require_opened
 from tasks.workbench import RunRef
 
 # What the form of a job shows; people do not fill it in.
@@ -67,5 +69,7 @@ def evaluate_job(run: Run, baseline: Baseline, artifact: Artifact) -> State[str]
 def done(run: RunRef, baseline: Digest | None, play: Callable[[], Digest]) -> State[str]:
     """Do it here if this machine may; the job's last state, with the key as its message."""
     with left_behind():
+        leave_if_unwanted()
+        require_opened(run)
         require_fit(run, baseline)
         return Completed(message=play())

@@ -64,7 +64,7 @@ def decide_gate(run: RunRef, baseline_key: Digest, artifact_key: Digest, evaluat
         assert recipe is not None
         require_sound(
             inputs=run.inputs, harness=keys.harness_of(plan, run.inputs), baseline=baseline, recipe=recipe, artifact=artifact,
-            artifact_file=local_copy(artifact), evaluation=evaluation,
+            artifact_file=local_copy(artifact), baseline_key=baseline_key, evaluation=evaluation,
         )  # fmt: skip
         titles = {name: info.title for name, info in plan.evaluation.slices.items()}
         return decide(

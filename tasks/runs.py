@@ -19,7 +19,7 @@ from quantplay.plan_file import read_plan
 from quantplay.plays.check import check_plan
 from quantplay.plays.pin import pin
 from quantplay.plays.target import require_target
-from quantplay.records import Digest
+from quantplay.records import Digest, Inputs, Manifest
 from quantplay.store.signoffs import OPENED
 from tasks.options import PLAY
 from tasks.plans import local_plan
@@ -46,7 +46,7 @@ def open_run(plan_path: str, resume: str | None = None) -> RunRef:
     for manifest in inputs.manifests:
         store.put_manifest(manifest)
     digest = store.put_plan(plan)
-    pinned = {manifest.kind: manifest.content for manifest in (inputs.model, inputs.calibration, inputs.evaluation)}
+    pinned = pinned_contents(inputs)
     before = run_to_go_on(digest, pinned, resume)
     body = {
         "plan": digest, "gate": plan.gate_digest(), "inputs": pinned, "plan_path": str(path), "deployment": deployment.id,
@@ -61,6 +61,11 @@ def open_run(plan_path: str, resume: str | None = None) -> RunRef:
     )
     note_update(store, plan, str(run))
     return RunRef(run=str(run), plan_path=str(path), plan=digest, inputs=inputs)
+
+
+def pinned_contents(inputs: Inputs) -> dict[str, Digest]:
+    """What the event of an opened run holds of its inputs."""
+    return {manifest.kind: manifest.content for manifest in inputs.manifests}
 
 
 def require_good(path: Path) -> None:
@@ -92,6 +97,20 @@ def require_the_same(run: str, plan: Digest, inputs: Mapping[str, Digest]) -> No
             f"run {run[:8]} can't go on: {'its plan was edited' if row.plan != plan else 'its files changed'} since it began",
             value=plan if row.plan != plan else None, allowed=row.plan if row.plan != plan else None,
             fix="restore them and try again; or start a new run with the plan as it is now",
+        )  # fmt: skip
+
+
+def require_opened(run: RunRef) -> None:
+    """A job measures what its run pinned and nothing else: its parameters can be written by hand. Raises IntegrityError."""
+    row = workbench().store.get_run(run.run)
+    forged = any(
+        one.content != Manifest.of(one.kind, one.source, one.files).content for one in run.inputs.manifests
+    )  # else the files named here would be measured under the digest of others
+    if forged or row is None or row.plan != run.plan or not opened_with(row.id, pinned_contents(run.inputs)):
+        raise IntegrityError(
+            "this job does not belong to the run it names", value=f"run {run.run[:8]}, plan {run.plan[:12]}",
+            allowed="plan and inputs of a run that the product database knows",
+            fix="start a run instead (`quantplay run`, or the form): it sends its own jobs",
         )  # fmt: skip
 
 

@@ -19,11 +19,13 @@ def require_sound(
     recipe: Recipe,
     artifact: Artifact,
     artifact_file: Path,
+    baseline_key: Digest | None = None,
     evaluation: Evaluation | None = None,
 ) -> None:
     """Raise IntegrityError with everything that does not belong together. `harness` is the digest of the one in use now."""
     faults = [
         *calibration_drift(inputs, recipe),
+        *other_baseline(inputs, baseline, baseline_key, evaluation),
         *harness_divergence(harness, baseline, evaluation),
         *undocumented(recipe, artifact, artifact_file),
     ]
@@ -44,6 +46,21 @@ def calibration_drift(inputs: Inputs, recipe: Recipe) -> Iterator[Fault]:
                 allowed=f"the recipe's {wanted}",
                 fix="restore the file the recipe names, or run the plan again so that the artifact is made anew",
             )
+
+
+def other_baseline(
+    inputs: Inputs, baseline: Baseline, key: Digest | None, evaluation: Evaluation | None
+) -> Iterator[Fault]:
+    if baseline.model != inputs.model.content:
+        yield Fault(
+            where="baseline", what="it was measured on another model than this run pinned", value=baseline.model,
+            allowed=inputs.model.content, fix="run the plan again",
+        )  # fmt: skip
+    if evaluation is not None and key is not None and evaluation.baseline != key:
+        yield Fault(
+            where="evaluation", what="it was compared with another baseline than this run's", value=evaluation.baseline,
+            allowed=key, fix="run the plan again",
+        )  # fmt: skip
 
 
 def harness_divergence(harness: Digest, baseline: Baseline, evaluation: Evaluation | None) -> Iterator[Fault]:

@@ -389,7 +389,7 @@ class Store:
     ) -> None:
         """How a run ended; `package` is the key of its package, `event` kind and body of the event recorded with it.
 
-        An error or a cancellation does not undo an ending that another process reached.
+        An ending that another process reached meanwhile is not undone.
         """
         with self._begin() as connection:
             done = runs.finish(connection, run, state=state, outcome=outcome, exit_code=exit_code, package=package)

@@ -97,12 +97,12 @@ def start(connection: Connection, *, plan: str, profile: str, run: UUID, prefect
 def finish(
     connection: Connection, run: UUID, *, state: str, outcome: str | None, exit_code: int, package: str | None
 ) -> bool:
-    """How a run ended. An error or a cancellation does not undo an ending that another process reached: False."""
+    """How a run ended. An ending that another process reached is not undone: False, unless it is the same."""
     table = tables.runs
     row = connection.execute(sa.select(table.c.outcome).where(table.c.id == run).with_for_update()).first()
     if row is None:
         raise InputError("there is no such run", value=run, fix="list the runs with `quantplay show`")
-    if outcome is None and row.outcome not in (None, "awaiting_signature"):
+    if row.outcome not in (None, "awaiting_signature", outcome):
         return False
     connection.execute(
         sa.update(table)
