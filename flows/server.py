@@ -1,4 +1,4 @@
-"""Prefect's own server with two differences: it sends no analytics, and its pages may call no other host.
+"""Prefect's own server with two differences: it sends no analytics, and its pages may call no other host, nor others' pages it.
 
 The new interface calls an analytics host even where analytics are off, so the browser is told, by a content-security-policy, to talk to
 this server alone. Everything else is Prefect's `create_app` with all of its services, as `prefect server start` runs it.
@@ -23,6 +23,7 @@ ENVIRONMENT = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_UI_S
 # A run whose deployment has a limit holds a lease. Kept in memory, as by default, a restart forgets it, and Prefect ends the run.
 LEASES = "prefect.server.concurrency.lease_storage.filesystem"
 SAME_SERVER = "/api"  # the pages ask the server they came from, under whatever name and port it was reached
+NO_ORIGIN = "none"  # no browser sends it
 
 
 def policy(api_url: str) -> str:
@@ -73,6 +74,8 @@ def create_app() -> Any:
     os.environ.update(ENVIRONMENT)
     os.environ.setdefault("PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE", LEASES)
     api_url = os.environ.setdefault("PREFECT_UI_API_URL", SAME_SERVER)
+    if api_url == SAME_SERVER:  # then no page of another origin has any business here; Prefect lets every page in
+        os.environ.setdefault("PREFECT_SERVER_CORS_ALLOWED_ORIGINS", NO_ORIGIN)
     from prefect.server.api.server import create_app as create_prefect
 
     app = create_prefect(final=True)

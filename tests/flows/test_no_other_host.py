@@ -113,3 +113,14 @@ def test_the_server_itself_sends_no_analytics(platform: DeployedPlatform) -> Non
 
     said = httpx.get(f"{platform.api_url}/admin/settings").json()
     assert said["server"]["analytics_enabled"] is False
+
+
+def test_a_page_of_another_origin_can_not_use_the_server(platform: DeployedPlatform) -> None:
+    """Whoever opens a web page while the server runs on the same machine must not start runs with it."""
+    import httpx
+
+    page = {"origin": "https://elsewhere.example.com", "access-control-request-method": "POST"}
+    asked = httpx.options(f"{platform.api_url}/flow_runs/filter", headers=page)
+    read = httpx.post(f"{platform.api_url}/flow_runs/filter", headers=page, json={})
+    assert read.status_code == 200
+    assert "access-control-allow-origin" not in {**asked.headers, **read.headers}

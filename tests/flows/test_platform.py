@@ -13,6 +13,8 @@ from uuid import UUID
 import pytest
 
 from benchmarks.deployed_platform import DeployedPlatform
+from quantplay.settings import read_settings
+from quantplay.store.registry import open_store
 
 pytestmark = pytest.mark.slow
 
@@ -105,6 +107,20 @@ def test_two_at_once_complete_what_is_missing_and_do_it_once(platform: DeployedP
     assert any(one.endswith("-gpu") for one in missing)
     doctor = json.loads(platform.quantplay("doctor", "--json").stdout)["findings"]
     assert {one["state"] for one in doctor if one["name"] in ("pool cpu", "pool gpu", "deployments")} == {"good"}
+
+
+def test_the_pool_of_devices_is_as_wide_as_they_are_many(
+    platform: DeployedPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUANTPLAY_HOME", str(platform.home))
+    with open_store(read_settings()) as store:
+        hardware = store.list_workers("gpu")[0].hardware
+        store.declare_worker(name="there", pool="gpu", host="there", device="cpu", hardware=hardware, chip=hardware.cpu)
+        try:
+            assert brought_up(platform)["changed"] == ["limit of work pool gpu: 2"]
+        finally:
+            store.worker_stopped("there")
+    assert brought_up(platform)["changed"] == ["limit of work pool gpu: 1"]
 
 
 def test_a_second_worker_of_a_name_is_refused(platform: DeployedPlatform) -> None:
