@@ -26,7 +26,20 @@ def quantplay(*arguments: object, home: Path, **environment: str) -> subprocess.
 def test_help_lists_every_command_and_imports_little(tmp_path: Path) -> None:
     done = quantplay("--help", home=tmp_path)
     assert done.returncode == 0
-    for command in ("init", "check", "run", "pilot", "sign", "evaluate", "show", "verify", "doctor", "down"):
+    for command in (
+        "init",
+        "check",
+        "run",
+        "pilot",
+        "sign",
+        "evaluate",
+        "show",
+        "verify",
+        "doctor",
+        "down",
+        "revalidate",
+        "registry",
+    ):
         assert f"\n  {command} " in done.stdout
         assert f"## `quantplay {command}" in (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
     code = (
@@ -38,7 +51,9 @@ def test_help_lists_every_command_and_imports_little(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("command", ["check", "run", "sign", "evaluate", "show", "verify", "init"])
+@pytest.mark.parametrize(
+    "command", ["check", "run", "sign", "evaluate", "show", "verify", "init", "revalidate", "doctor"]
+)
 def test_every_command_explains_itself(tmp_path: Path, command: str) -> None:
     done = quantplay(command, "--help", home=tmp_path)
     assert done.returncode == 0
