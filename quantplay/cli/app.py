@@ -243,8 +243,8 @@ def doctor(
     watch: Annotated[
         bool, typer.Option("--watch", help="Look for changes of the stack instead, and tell the Prefect server.")
     ] = False,
-    every: Annotated[int, typer.Option(min=1, max=86400, help="Seconds between two looks, with --watch.")] = 300,
-    once: Annotated[bool, typer.Option("--once", help="One look, with --watch.")] = False,
+    every: Annotated[int, typer.Option(min=1, max=86400, help="Seconds between two looks of the watch.")] = 300,
+    once: Annotated[bool, typer.Option("--once", help="Watch with one look and end.")] = False,
     json: AsJson = False,
 ) -> None:
     """Say what is here and what is missing. Each with the command that helps; changes nothing."""
