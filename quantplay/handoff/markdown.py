@@ -145,7 +145,10 @@ def envelope_markdown(choice: EnvelopeChoice) -> str:
 def business_case_markdown(worth: Arithmetic) -> str:
     """What training would be worth, line by line."""
     rows = [(md(one.what), f"{one.value:,.2f} {md(one.unit)}", md(one.how)) for one in worth.lines]
-    return table(("Business case", "", "From"), rows, numbers=(1,)) + f"\n\n**{md(worth.verdict.capitalize())}.**"
+    return (
+        table(("Business case", "", "From"), rows, numbers=(1,))
+        + f"\n\n**{md(worth.verdict[:1].upper() + worth.verdict[1:])}.**"
+    )
 
 
 def summary_markdown(results: RunResults) -> str:

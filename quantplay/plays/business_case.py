@@ -47,15 +47,15 @@ def arithmetic(case: BusinessCase, gib_freed: float | None = None, points_won: f
     lines = [
         Line(
             what="tokens a month", value=tokens, unit="million",
-            how=f"{case.requests_per_day:,g} requests a day x {case.tokens_per_request:,g} tokens x {DAYS} days",
+            how=f"{case.requests_per_day:,.8g} requests a day x {case.tokens_per_request:,.8g} tokens x {DAYS} days",
         ),
         Line(
             what="serving at full precision, a month", value=serving, unit=money,
-            how=f"{tokens:,.4g} million x {case.serving_cost_per_million_tokens:,g} {money}",
+            how=f"{tokens:,.8g} million x {case.serving_cost_per_million_tokens:,.8g} {money}",
         ),
         Line(
             what="of which the quantized model saves", value=saved, unit=money,
-            how=f"{case.serving_saving_percent:g} % of {serving:,.4g} {money}",
+            how=f"{case.serving_saving_percent:g} % of {serving:,.8g} {money}",
         ),
     ]  # fmt: skip
     a_month = saved
@@ -65,14 +65,14 @@ def arithmetic(case: BusinessCase, gib_freed: float | None = None, points_won: f
     ):
         if amount is not None:
             a_month += amount * worth
-            how = f"{amount:,.4g} {unit} x {worth:,g} {money}"
+            how = f"{amount:,.8g} {unit} x {worth:,.8g} {money}"
             lines.append(Line(what=what, value=amount * worth, unit=money, how=how))
     net = case.months * a_month - case.training_cost
     lines += [
         Line(what="won a month", value=a_month, unit=money, how="the sum of what is saved, freed and won back"),
         Line(
             what="won in the end", value=net, unit=money,
-            how=f"{case.months:g} months x {a_month:,.4g} - {case.training_cost:,g} {money} for training",
+            how=f"{case.months:g} months x {a_month:,.8g} - {case.training_cost:,.8g} {money} for training",
         ),
     ]  # fmt: skip
     payback = case.training_cost / a_month if a_month > 0 else None
@@ -82,5 +82,5 @@ def arithmetic(case: BusinessCase, gib_freed: float | None = None, points_won: f
 def measured(case: BusinessCase, evaluation: Evaluation, decision: Decision) -> Arithmetic:
     """The same with what play 4 measured: memory of both models, and the mean drop of the gated slices."""
     freed = (evaluation.reference_performance.weights_bytes - evaluation.performance.weights_bytes) / (1 << 30)
-    drops = [max(one.drop, 0.0) for one in decision.slices if one.unit == "points"]
+    drops = [max(one.drop, 0.0) for one in decision.slices if one.unit == "points" and one.slice != "hardest"]
     return arithmetic(case, freed, sum(drops) / len(drops) if drops else 0.0)
