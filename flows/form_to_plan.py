@@ -16,6 +16,7 @@ import yaml
 from pydantic import ValidationError
 
 from flows.plan_form import PlanForm
+from quantplay.address import redacted
 from quantplay.errors import Fault, PlanError
 from quantplay.plan import Plan
 from quantplay.plan_file import Place, PlanFile, load_plan, plan_from_text
@@ -96,7 +97,7 @@ def filled(**fields: Any) -> PlanForm:
         return PlanForm.model_validate(fields)
     except ValidationError as error:
         faults = [
-            Fault(where=dotted(one["loc"]), what=one["msg"], value=str(one["input"]))
+            Fault(where=dotted(one["loc"]), what=one["msg"], value=redacted(str(one["input"])))
             for one in error.errors(include_url=False)
         ]
         raise PlanError("the form can't be used", faults=faults, fix="correct these fields and start again") from error

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
 
+from quantplay.address import BUCKET, STORES
 from quantplay.formats import types_of
 from quantplay.plan import WAIVABLE, Profile
 
@@ -19,6 +20,7 @@ SERVING_TYPES = tuple(name for name, kind in types_of("llama.cpp").items() if ki
 Above0 = Annotated[float, Field(gt=0)]
 FromZero = Annotated[float, Field(ge=0)]
 Points = Annotated[float, Field(gt=0, le=100)]
+ON_THE_WORKER = "(file://(localhost)?)?/"
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
@@ -33,7 +35,7 @@ PlanAddress = Annotated[
         "Plan",
         "The plan file (plan.yaml): a path every worker can read, such as /data/support/plan.yaml, or an address such as "
         "s3://bucket/support/plan.yaml. What it names is found beside it.",
-        pattern=r"^(/|(?!https?:)[a-z][a-z0-9+.-]*://[^/\s]*/).*\.(ya?ml|json)$",
+        pattern=rf"^({ON_THE_WORKER}.*|({'|'.join(STORES)})://{BUCKET}/[^?]*)\.(ya?ml|json)$",
     ),
 ]
 RunToGoOn = Annotated[
@@ -74,7 +76,7 @@ class Data(Group):
     """The model and the data."""
 
     folder: str = Field(
-        pattern=r"^(/|[a-z][a-z0-9+.-]*://).+",
+        pattern=rf"^({ON_THE_WORKER}.+|({'|'.join(STORES)})://{BUCKET}(/[^?]*)?)$",
         title="Folder",
         description="Where model and data lie: a folder every worker can read, such as /data/support, or an address such as "
         "s3://bucket/support. The names below start there.",

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import mkdtemp
 from urllib.parse import unquote, urlsplit
 
+from quantplay.address import redacted
 from quantplay.digest import digest_of
 from quantplay.errors import Fault, InputError, PlanError
 from quantplay.plan import Plan
@@ -25,7 +26,7 @@ from quantplay.settings import settings
 from tasks.remote import Remote
 
 PLAN_FILE = "plan.yaml"
-ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+ADDRESS = re.compile(r"[a-z][a-z0-9+.:-]*://", re.IGNORECASE)
 LOCAL = ("file", "local")
 LEFTOVER_SECONDS = 24 * 3600
 
@@ -70,7 +71,7 @@ def local_path(plan: str) -> Path:
         parts = urlsplit(plan)
         if parts.netloc not in ("", "localhost"):
             raise InputError(
-                "a file:// address names another machine", value=plan, allowed="three slashes: file:///folder/plan.yaml",
+                "a file:// address names another machine", value=redacted(plan), allowed="three slashes: file:///folder/plan.yaml",
                 fix="write the path on the worker, or an address such as s3://bucket/plan.yaml",
             )  # fmt: skip
         plan = unquote(parts.path)

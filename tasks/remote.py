@@ -1,4 +1,4 @@
-"""Files at an address any fsspec file system can open, with every failure told as one of ours."""
+"""Files at an address of a store, opened through fsspec, with every failure told as one of ours."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from quantplay.address import STORES, redacted
 from quantplay.engines.whole_file import require_space
 from quantplay.errors import Fault, InputError, MissingDependency, PlanError, ServiceUnavailable
 
-NO_FOLDERS = ("http", "https", "data", "github", "git")
 MAX_FILES = 2_000
 MAX_SET_BYTES = 4 << 30
 MARKS = ("ETag", "etag", "md5Hash", "generation", "LastModified", "last_modified", "mtime", "created")
@@ -168,26 +168,31 @@ def opened(address: str, shown: str) -> tuple[Any, str]:
     """File system and root of an address. Raises InputError for what can't hold a plan."""
     import fsspec
 
-    protocol, _, rest = address.partition("://")
-    if protocol in NO_FOLDERS or "::" in address:
+    protocol, _, rest = shown.partition("://")
+    if protocol not in STORES:
         raise InputError(
-            "a plan can't be fetched from there", value=shown,
-            allowed="s3://bucket/folder/plan.yaml or another store whose folders can be listed; a path on the worker",
-            fix="a web address has no folders, and a plan names a model folder: copy it to a bucket",
+            "a plan can't be fetched from there", value=redacted(shown),
+            allowed=f"a path on the worker, or an address that begins with {', '.join(f'{name}://' for name in STORES)}",
+            fix="copy the plan with everything it names to a bucket, or to a folder every worker can read",
         )  # fmt: skip
-    if protocol not in fsspec.available_protocols():
+    if "@" in rest.partition("/")[0] or ":" in rest.partition("/")[0] or "?" in rest:
         raise InputError(
-            "the address begins with a protocol nobody knows",
-            value=shown,
-            allowed="a path on the worker, s3://, gs://, az://",
-        )
-    if not rest.strip("/") or ".." in PurePosixPath(rest).parts or "?" in rest or "@" in rest.partition("/")[0]:
+            "the address is more than a place: what stands before an @ or after a ? may be a key", value=redacted(shown),
+            allowed="protocol://bucket/folder/plan.yaml",
+            fix="give the workers credentials in their environment, or a role, and change a key that was written into an address",
+        )  # fmt: skip
+    if not address.partition("://")[2].strip("/") or ".." in PurePosixPath(rest).parts:
         raise InputError(
-            "the address is not plain", value=shown, allowed="protocol://bucket/folder/plan.yaml, without .., ? or @"
+            "the address is not plain", value=shown, allowed="protocol://bucket/folder/plan.yaml, without .."
         )
     try:
         filesystem, root = fsspec.core.url_to_fs(address)
+        filesystem.invalidate_cache()
     except ImportError as error:
         raise MissingDependency(f"the package for {protocol}:// addresses is not installed", fix=str(error)) from error
-    filesystem.invalidate_cache()
+    except Exception as error:  # each file system has errors of its own
+        raise InputError(
+            f"the address can't be opened: {type(error).__name__}: {error}", value=shown,
+            fix="check the address, and the settings of that store on this worker",
+        ) from error  # fmt: skip
     return filesystem, root.rstrip("/")

@@ -35,6 +35,7 @@ def database() -> Iterator[Finding]:
 
 
 def artifact_store() -> Iterator[Finding]:
+    from quantplay.address import redacted
     from quantplay.store.artifacts import ArtifactStore, local_folder
 
     url = settings().artifacts_url
@@ -43,7 +44,7 @@ def artifact_store() -> Iterator[Finding]:
         yield writable("artifact store", folder)
         return
     ArtifactStore(url).exists("0" * 64)  # asks the remote side; raises what is wrong with it
-    yield Finding(name="artifact store", state="good", found=f"{url} answers")
+    yield Finding(name="artifact store", state="good", found=f"{redacted(url)} answers")
 
 
 def home_folder() -> Iterator[Finding]:

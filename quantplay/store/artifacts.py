@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from quantplay.address import redacted
 from quantplay.digest import CHUNK, digest_of_file, is_digest
 from quantplay.errors import InputError, IntegrityError, MissingDependency, OutOfSpace, ServiceUnavailable
 
@@ -39,7 +40,7 @@ class ArtifactStore:
     """Content-addressed files. `pins(sha256)` gives the reasons why a file may not be deleted."""
 
     def __init__(self, url: str, pins: Callable[[str], tuple[str, ...]] | None = None) -> None:
-        self.url = url.rstrip("/")
+        self.url = redacted(url.rstrip("/"))  # for messages
         self._pins = pins
         self._local = local_folder(url)
         self._filesystem, self._root = (None, "") if self._local is not None else _open_remote(url)
@@ -271,6 +272,10 @@ def _open_remote(url: str) -> tuple[Any, str]:
         filesystem, root = fsspec.core.url_to_fs(url)
     except ImportError as error:
         raise MissingDependency(f"the package for {protocol}:// addresses is not installed", fix=str(error)) from error
+    except Exception as error:  # each file system has errors of its own
+        raise InputError(
+            f"QUANTPLAY_ARTIFACTS_URL can't be opened: {type(error).__name__}", value=redacted(url), fix="correct it"
+        ) from error
     return filesystem, root.rstrip("/")
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from plan_samples import PLAN, edited, write_sample
+from pydantic import TypeAdapter
 
 from quantplay import settings as settings_module
 from quantplay.errors import InputError, PlanError, QuantplayError
 from quantplay.plan_file import read_plan
 from quantplay.plays.check import check_plan
-from tasks import plans
+from tasks import plans, remote
 from tasks.plans import local_plan, plan_beside
 
 NAMED = {
@@ -27,6 +29,7 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder whose content lies at memory://bucket/support; what is fetched lies below a home of the test's own."""
     import fsspec
 
+    monkeypatch.setattr(remote, "STORES", (*remote.STORES, "memory"))
     monkeypatch.setenv("QUANTPLAY_HOME", str(tmp_path / "home"))
     settings_module.settings.cache_clear()
     memory = fsspec.filesystem("memory")
@@ -139,14 +142,78 @@ def test_what_is_no_plan_is_refused_with_its_address(bucket: Path, plan: str, sa
     "address",
     [
         "https://example.com/plan.yaml", "http://example.com/plan.yaml", "nonsense://bucket/plan.yaml", "s3://plan.yaml",
-        "memory://../plan.yaml", "s3://user:secret@bucket/plan.yaml", "simplecache::s3://bucket/plan.yaml",
+        "memory://../plan.yaml", "simplecache::s3://bucket/plan.yaml",
         "memory://nowhere/plan.yaml", "file://other.example/plan.yaml",
     ],
 )  # fmt: skip
 def test_an_address_that_holds_no_plan(bucket: Path, address: str) -> None:
     with pytest.raises(InputError):
-        local_plan(address) if "::" not in address else read_plan(local_plan(address))
+        local_plan(address)
     assert leftovers() == []
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        "generic", "zip", "tar", "jupyter", "cached", "simplecache", "dir", "reference", "webhdfs", "ftp", "sftp", "http", "https",
+        "data", "github", "git", "memory", "libarchive", "root", "S3", "nonsense",
+    ],
+)  # fmt: skip
+def test_no_other_file_system_is_even_opened(protocol: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some of them read from wherever the address says, or run what is there: only stores are opened."""
+    import fsspec
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", lambda _: pytest.fail("opened"))
+    with pytest.raises(InputError, match="can't be fetched from there"):
+        local_plan(f"{protocol}://bucket/support/plan.yaml")
+
+
+def test_whatever_a_file_system_raises_is_told_as_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    import fsspec
+
+    def broken(_: str) -> None:
+        raise RuntimeError("no such account")
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", broken)
+    with pytest.raises(InputError, match="no such account"):
+        local_plan("s3://bucket/plan.yaml")
+
+
+@pytest.mark.parametrize("field", ["plan", "folder"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "s3://KEY:SECRET@bucket/plan.yaml", "s3://KEY:SEC/SECRET@bucket/plan.yaml", "s3://KEY:S@SECRET@bucket/plan.yaml",
+        "s3://SECRET@bucket/plan.yaml", "s3://bucket/plan?key=SECRET.yaml", "file://KEY:SECRET@host/plan.yaml",
+        "https://KEY:SECRET@host/plan.yaml",
+    ],
+)  # fmt: skip
+def test_credentials_in_an_address_reach_neither_the_server_nor_a_message(address: str, field: str) -> None:
+    """What the schema refuses Prefect never stores."""
+    from flows.form_to_plan import filled
+
+    assert not re.search(pattern_of(field), address)
+    with pytest.raises(InputError) as caught:
+        local_plan(address) if field == "plan" else filled(data={"folder": address})
+    assert "SECRET" not in str(caught.value)
+    assert "***" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "folder", ["/data/support models", "file:///data", "s3://bucket/a", "gs://b/a", "abfss://c/a:b"]
+)
+def test_where_a_plan_may_lie(folder: str) -> None:
+    assert re.search(pattern_of("plan"), f"{folder}/plan.yaml")
+    assert re.search(pattern_of("folder"), folder)
+
+
+def pattern_of(field: str) -> str:
+    """What the server holds a parameter to."""
+    from flows.plan_form import Data, PlanAddress
+
+    return (
+        TypeAdapter(PlanAddress).json_schema() if field == "plan" else Data.model_json_schema()["properties"]["folder"]
+    )["pattern"]
 
 
 def test_a_path_and_a_file_address_are_used_where_they_are(bucket: Path) -> None:
