@@ -20,11 +20,12 @@ from flows.job_errors import left_behind
 from flows.plan_form import seen
 from quantplay.errors import QuantplayError
 from quantplay.handoff.revalidation import STANDING_MARKS, standings_markdown
+from quantplay.handoff.templating import md
 from quantplay.plays.standing import Standing, worst_of
 from quantplay.records import Digest, Trigger
 from quantplay.settings import settings
 from tasks.options import PLAY
-from tasks.revalidate import chosen, locked_package, measure_again, run_of
+from tasks.revalidate import believed, chosen, locked_package, measure_again, run_of
 from tasks.workbench import workbench
 
 Packages = Annotated[
@@ -112,7 +113,7 @@ def again(package: Digest, reason: Trigger, only_if_changed: bool) -> Standing:
         if settings().pool is None:
             return measure_again(package, reason, only_if_changed)
         parameters = {"package": package, "reason": reason, "only_if_changed": only_if_changed}
-        return Standing.model_validate_json(dispatch.result_of(f"measure-again-job/{dispatch.pool()}", parameters))
+        return believed(package, dispatch.result_of(f"measure-again-job/{dispatch.pool()}", parameters))
     except QuantplayError as error:
         return failed(package, error)
 
@@ -142,7 +143,7 @@ def show(found: list[Standing]) -> None:
     create_table_artifact(rows, key="revalidation-table", description="How every package stands")
     for incident in workbench().store.list_incidents(open_only=True):
         create_markdown_artifact(
-            f"Open since {incident.opened_at:%Y-%m-%d %H:%M} UTC: {incident.what}\n\nClose it with "
+            f"Open since {incident.opened_at:%Y-%m-%d %H:%M} UTC: {md(incident.what)}\n\nClose it with "
             f"`quantplay registry incidents --close {str(incident.id)[:8]} --reason TEXT`.",
             key=f"incident-{str(incident.id)[:8]}", description=f"Incident: {incident.kind}",
         )  # fmt: skip

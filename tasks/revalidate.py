@@ -8,6 +8,7 @@ from typing import Any
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.events import emit_event
+from pydantic import ValidationError
 
 from quantplay.errors import InputError, IntegrityError
 from quantplay.gate.revalidation import Finding, Locked
@@ -88,6 +89,22 @@ def measured_again(locked: Locked, run: RunRef, reason: Trigger) -> MeasuredAgai
     )  # fmt: skip
 
 
+def believed(package: Digest, said: str) -> Standing:
+    """What a job said of a package, where the product database says the same: a job's state can be set by hand in Prefect."""
+    newest = workbench().store.latest_revalidations().get(package)
+    try:
+        found = Standing.model_validate_json(said)
+    except ValidationError:
+        found = None
+    recorded = (newest[0], newest[1].status) if newest is not None else (None, "confirmed")
+    if found is None or found.package != package or (found.revalidation, found.status) != recorded:
+        raise IntegrityError(
+            "the job that measured a package is completed, and the product database has no such result", value=said or "no message",
+            fix="nothing may set a job's state but its worker, and workers need this very database; measure it again",
+        )  # fmt: skip
+    return found
+
+
 # --- what was locked --------------------------------------------------------------------------------------------------
 
 
@@ -135,7 +152,7 @@ def stands(entry: LockedPackage, locked: Locked) -> Standing:
     newest = store.latest_revalidations().get(entry.key)
     now = standing(
         package=entry.key, name=entry.name, locked_at=entry.locked_at.isoformat(timespec="seconds"),
-        locked_on=locked.evaluation.fingerprint, newest=newest, stack=stack,
+        locked_on=locked.evaluation.fingerprint, newest=newest, stack=stack, now=datetime.now(UTC),
     )  # fmt: skip
     known = newest[1].harness_now if newest is not None else locked.evaluation.harness
     if now.status == "confirmed" and keys.harness_of(locked.plan, run_of(entry).inputs) != known:

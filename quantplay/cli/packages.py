@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_library
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def standings(store: Store, threads: int) -> list[Standing]:
             found.append(
                 standing(
                     package=entry.key, name=entry.name, locked_at=at, locked_on=evaluation.fingerprint,
-                    newest=newest.get(entry.key), stack=stack,
+                    newest=newest.get(entry.key), stack=stack, now=datetime.now(UTC),
                 )
             )  # fmt: skip
     return found

@@ -90,7 +90,7 @@ def judge_again(locked: Locked, today: Today, *, trigger: Trigger, at: str) -> R
             verdict, found = against_baseline(locked, now, same, titles)
             findings += found
         checks = check_envelope(plan.envelope, now, locked.artifact)
-        findings += envelope_findings(plan, today, checks)
+        findings += envelope_findings(locked, today, checks)
         alarms = tuple(moved(then, now, locked.baseline.noise_floor, list(pairs.values())))
         findings += unexplained(today, then, alarms)
     status = worst(findings)
@@ -232,8 +232,9 @@ def against_baseline(
 # --- what it costs --------------------------------------------------------------------------------------------------
 
 
-def envelope_findings(plan: Plan, today: Today, checks: tuple[EnvelopeCheck, ...]) -> Iterator[Finding]:
-    """A promise of speed or memory that is not kept is a regression, on the chip it was made for."""
+def envelope_findings(locked: Locked, today: Today, checks: tuple[EnvelopeCheck, ...]) -> Iterator[Finding]:
+    """A promise of speed or memory that is not kept is a regression, on the hardware it was made on."""
+    plan, same_hardware = locked.plan, locked.evaluation.fingerprint.hardware == today.stack.hardware
     target = check_target(plan.envelope, chip_of(plan.envelope, today.stack.hardware))
     if target.target is not None and not target.same:
         yield Finding(
@@ -242,19 +243,30 @@ def envelope_findings(plan: Plan, today: Today, checks: tuple[EnvelopeCheck, ...
         )
     elif missed := [check for check in checks if not check.met]:
         for check in missed:
-            yield Finding(status="regressed", text=f"The envelope is no longer met: {envelope_reason(check)}")
+            text = f"The envelope is no longer met: {envelope_reason(check)}"
+            if same_hardware:
+                yield Finding(status="regressed", text=text)
+            else:
+                yield Finding(status="stale", text=f"{text} This is other hardware than it was locked on.")
 
 
 def unexplained(today: Today, then: Evaluation, alarms: tuple[Alarm, ...]) -> Iterator[Finding]:
-    """Results move for a reason. Where nothing recorded of stack and harness changed, what did is not known, so nothing is confirmed."""
-    moved_results = [alarm for alarm in alarms if alarm.name.startswith("moved")]
+    """Results that move further than harmless changes move them are not confirmed, also where every slice is within its bound."""
+    if not any(alarm.name.startswith("moved") for alarm in alarms):
+        return
     assert today.evaluation is not None
     same = today.harness == then.harness and not any(served_differently(then, today.evaluation))
-    if moved_results and same and not today.changes:
+    if same and not today.changes:
         yield Finding(
             status="stale",
             text="The results moved although nothing that is recorded of hardware, software and harness did. "
             "Find out what else changed (an environment variable, a preloaded or replaced library) and measure again.",
+        )
+    else:
+        yield Finding(
+            status="stale",
+            text="The results moved further than harmless changes move them, within the gate's bounds or not. Find out why; "
+            "where the new stack is meant to answer differently, run the plan again: its package is then measured with it.",
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from quantplay.envelope.changes import stack_changes
-from quantplay.errors import InputError, QuantplayError
+from quantplay.errors import ChildProcessFailed, InputError, QuantplayError
 from quantplay.gate.envelope import check_envelope
 from quantplay.gate.revalidation import Finding, Locked, Today, judge_again
 from quantplay.plays import keys
@@ -47,18 +47,23 @@ def revalidate(
             locked, pinned, candidate=candidate, reference=reference, harness=harness, stack=stack, threads=threads,
             on_progress=on_progress,
         )  # fmt: skip
+        today = Today(
+            stack=stack, harness=harness, changes=stack_changes(locked.evaluation.fingerprint, stack),
+            evaluation=evaluation, measured=keys.measured_again_key(evaluation),
+        )  # fmt: skip
+        return MeasuredAgain(found=judge_again(locked, today, trigger=trigger, at=at), evaluation=evaluation)
     except QuantplayError as error:
         if error.transient:
             raise
-        refused = isinstance(error, InputError)
         text = f"The locked file can't be measured any more: {sentence(error)}"
-        hindrance = Finding(status="regressed" if refused else "stale", text=text)
+        hindrance = Finding(status="regressed" if is_the_runtimes_doing(error) else "stale", text=text)
         return not_measured(locked, [hindrance], harness=harness, stack=stack, trigger=trigger, at=at)
-    today = Today(
-        stack=stack, harness=harness, changes=stack_changes(locked.evaluation.fingerprint, stack),
-        evaluation=evaluation, measured=keys.measured_again_key(evaluation),
-    )  # fmt: skip
-    return MeasuredAgain(found=judge_again(locked, today, trigger=trigger, at=at), evaluation=evaluation)
+
+
+def is_the_runtimes_doing(error: QuantplayError) -> bool:
+    """A refusal, a crash of native code or numbers that are none; not a child that ran out of memory or was killed."""
+    from_outside = "SIGKILL" in error.what or "SIGTERM" in error.what or "MemoryError" in error.what
+    return isinstance(error, InputError) or (isinstance(error, ChildProcessFailed) and not from_outside)
 
 
 def measured(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 
 from quantplay.envelope.changes import changes_sentence, stack_changes
 from quantplay.records import Digest, Fingerprint, Record, Revalidation, StandingStatus
+
+HOLDS = timedelta(days=90)  # as long as a baseline; longer than any schedule of re-validations should be silent
 
 
 class Standing(Record):
@@ -27,8 +30,12 @@ def standing(
     locked_on: Fingerprint,
     newest: tuple[Digest, Revalidation] | None,
     stack: Fingerprint,
+    now: datetime,
 ) -> Standing:
-    """`locked_on`: stack of the locked evaluation; `stack`: today's. A change since the last measurement makes a confirmed one stale."""
+    """`locked_on`: stack of the locked evaluation; `stack`: today's; `now`: with a time zone.
+
+    A change since the last measurement makes a confirmed one stale, and so does time.
+    """
     measured_on = newest[1].stack if newest is not None else locked_on
     changes = stack_changes(measured_on, stack)
     status: StandingStatus = newest[1].status if newest is not None else "confirmed"
@@ -36,8 +43,11 @@ def standing(
     if changes and status == "confirmed":
         status = "stale"
         why = f"Not measured again since the stack changed: {changes_sentence(changes)}."
+    at = newest[1].at if newest is not None else locked_at
+    if status == "confirmed" and now - datetime.fromisoformat(at) > HOLDS:
+        status, why = "stale", f"Not measured again for more than {HOLDS.days} days: do its re-validations run?"
     return Standing(
-        package=package, name=name, status=status, at=newest[1].at if newest is not None else locked_at,
+        package=package, name=name, status=status, at=at,
         revalidation=newest[0] if newest is not None else None, why=why,
     )  # fmt: skip
 

@@ -120,9 +120,10 @@ def test_another_harness_that_asks_and_finds_the_same_is_confirmed() -> None:
     assert again(LOCKED, harness=digest_of("other")).status == "confirmed"
 
 
-def test_a_small_change_of_everything_is_confirmed_with_an_alarm_where_the_stack_explains_it() -> None:
+def test_a_small_change_of_everything_is_stale_also_where_the_stack_changed() -> None:
     found = again(LOCKED, changes=UPGRADE, hardest_loss_candidate=losses(LOCKED, lambda _: 0.004))
-    assert found.status == "confirmed"
+    assert found.status == "stale"
+    assert "further than harmless changes" in found.reasons[0]
     assert [alarm.name for alarm in found.alarms] == ["moved: loss of expected answers"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from factories import digest, made_fingerprint
@@ -15,6 +16,7 @@ from quantplay.plays.standing import Standing, standing, worst_of
 from quantplay.records import Fingerprint, Revalidation, StandingStatus
 
 PAGE = Path(__file__).parents[2] / "docs" / "revalidation.md"
+LOCKED_AT = datetime(2026, 11, 20, 9, tzinfo=UTC)
 HERE, ELSEWHERE = made_fingerprint(), made_fingerprint(cores=64)
 
 
@@ -22,10 +24,10 @@ def measured(status: StandingStatus, on: Fingerprint) -> Revalidation:
     return again(LOCKED).model_copy(update={"status": status, "stack": on})
 
 
-def stands(newest: Revalidation | None, stack: Fingerprint, locked_on: Fingerprint = HERE) -> Standing:
+def stands(newest: Revalidation | None, stack: Fingerprint, locked_on: Fingerprint = HERE, days: int = 1) -> Standing:
     return standing(
-        package=digest("package"), name="desk", locked_at="2026-11-20T09:00:00+00:00", locked_on=locked_on,
-        newest=(digest("newest"), newest) if newest is not None else None, stack=stack,
+        package=digest("package"), name="desk", locked_at=LOCKED_AT.isoformat(), locked_on=locked_on,
+        newest=(digest("newest"), newest) if newest is not None else None, stack=stack, now=LOCKED_AT + timedelta(days=days),
     )  # fmt: skip
 
 
@@ -39,6 +41,11 @@ def test_the_lock_itself_stands_on_its_stack_and_on_no_other() -> None:
 def test_the_newest_measurement_counts_and_goes_stale_when_the_stack_changes_again() -> None:
     assert stands(measured("confirmed", ELSEWHERE), ELSEWHERE).status == "confirmed"
     assert stands(measured("confirmed", ELSEWHERE), HERE).status == "stale"
+
+
+def test_what_was_not_measured_for_long_is_not_confirmed() -> None:
+    assert stands(None, HERE, days=90).status == "confirmed"
+    assert stands(None, HERE, days=91).status == "stale"
 
 
 def test_a_regression_stays_one_whatever_else_changes() -> None:
