@@ -8,9 +8,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from prefect import flow, get_client, get_run_logger
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import StateType
 from prefect.events import emit_event
 
-from flows.suspended import end_expired, resumed, state_of
+from flows.suspended import end_expired, resumed, started_anew, state_of
 from quantplay.errors import QuantplayError
 from quantplay.handoff.signing import standing_of, stands_now
 from quantplay.signoff import Standing
@@ -35,6 +37,7 @@ def sign_off_reminders() -> str:
     with workbench().store.run_lock("sign-off reminders"):
         for waiting in workbench().store.all_waiting():
             said += look_after(waiting, datetime.now(UTC))
+        said += resume_what_ended()
     for line in said:
         get_run_logger().info(line)
     return "; ".join(said) or "nothing to remind of"
@@ -45,7 +48,7 @@ def look_after(waiting: Waiting, now: datetime) -> list[str]:
     standing = standing_now(waiting)
     run = waiting.waits.run[:8]
     if standing.state != "awaiting":  # signed while Prefect's server was away
-        return [f"run {run} has every signature and was resumed"] if resume(waiting) else []
+        return [f"run {run} has every signature and goes on"] if resume(waiting) else []
     if waiting.expired_at is not None:
         end_flow_run(waiting, standing)  # killed between the event and this, or the server was away
         return []
@@ -58,6 +61,20 @@ def look_after(waiting: Waiting, now: datetime) -> list[str]:
     return []
 
 
+def resume_what_ended() -> list[str]:
+    """Let suspended flow runs end whose run was ended elsewhere, by `quantplay run` on some machine; what was done, in words."""
+    said = []
+    paused = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PAUSED])))
+    with get_client(sync_client=True) as client:
+        for flow_run in client.read_flow_runs(flow_run_filter=paused):
+            run = workbench().store.run_of_flow_run(str(flow_run.id))
+            row = workbench().store.get_run(run) if run is not None else None
+            ended = row is not None and row.outcome not in (None, "awaiting_signature")
+            if ended and run is not None and resumed(client, str(flow_run.id)):
+                said.append(f"run {run[:8]} was ended elsewhere, so flow run {flow_run.name} ends too")
+    return said
+
+
 def standing_now(waiting: Waiting) -> Standing:
     """How the stage stands; without an owners file nobody's signature counts."""
     try:
@@ -67,12 +84,15 @@ def standing_now(waiting: Waiting) -> Standing:
 
 
 def resume(waiting: Waiting) -> bool:
-    """Resume the flow run that asked; False where it is not suspended."""
+    """Resume the flow run that asked, or start the run anew where that one has ended; False where it is going on."""
     if waiting.request is None:
         return False
     with get_client(sync_client=True) as client:
         state = state_of(client, waiting.request.flow_run)
-        return state is not None and state.is_paused() and resumed(client, waiting.request.flow_run)
+        if state is not None and not state.is_final():
+            return state.is_paused() and resumed(client, waiting.request.flow_run)
+        plan = waiting.waits.address or waiting.waits.plan_path
+        return started_anew(client, waiting.request, plan).how == "started"
 
 
 def remind(waiting: Waiting, standing: Standing) -> None:
