@@ -20,6 +20,7 @@ from flows.job_errors import left_behind
 from flows.plan_form import seen
 from quantplay.records import Candidate, Digest
 from tasks.baseline import baseline as measure_baseline
+from tasks.code import require_code_allowed
 from tasks.envelope import envelope as choose_envelope
 from tasks.evaluate import evaluate as measure_candidate
 from tasks.ptq import ptq as quantize
@@ -71,5 +72,6 @@ def done(run: RunRef, baseline: Digest | None, play: Callable[[], Digest]) -> St
     with left_behind():
         leave_if_unwanted()
         require_opened(run)
+        require_code_allowed(run.read())
         require_fit(run, baseline)
         return Completed(message=play())

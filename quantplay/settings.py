@@ -25,6 +25,7 @@ class Settings:
     pool: str | None = None  # QUANTPLAY_POOL: work pool that heavy plays are sent to; None: they run in this process
     device: str | None = None  # QUANTPLAY_DEVICE: identity of the device jobs here run on; None: the first found
     device_locks: Path | None = None  # QUANTPLAY_DEVICE_LOCKS: one folder for all that shares the devices
+    allow_code: bool = False  # QUANTPLAY_ALLOW_CODE: deployed runs may run Python of task files that their plan names
     give_back_seconds: int = 600  # QUANTPLAY_GIVE_BACK_SECONDS: how long a job waits for a worker that can do it
 
     @property
@@ -53,6 +54,15 @@ def read_give_back() -> int:
             fix="unset it to wait for ten minutes",
         )
     return int(text)
+
+
+def read_allow_code() -> bool:
+    text = os.environ.get("QUANTPLAY_ALLOW_CODE") or "0"
+    if text not in ("0", "1"):
+        raise InputError(
+            "QUANTPLAY_ALLOW_CODE is neither yes nor no", value=text, allowed="0 or 1", fix="unset it for 0"
+        )
+    return text == "1"
 
 
 def read_threads() -> int:
@@ -157,6 +167,7 @@ def read_settings() -> Settings:
         pool=os.environ.get("QUANTPLAY_POOL") or None,
         device=os.environ.get("QUANTPLAY_DEVICE") or None,
         device_locks=read_folder("QUANTPLAY_DEVICE_LOCKS", home / "devices"),
+        allow_code=read_allow_code(),
         give_back_seconds=read_give_back(),
     )
 

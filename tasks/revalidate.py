@@ -19,6 +19,7 @@ from quantplay.plays.standing import Standing, standing
 from quantplay.records import Digest, Inputs, Revalidation, Trigger
 from quantplay.store.incidents import Incident
 from quantplay.store.revalidations import LockedPackage
+from tasks.code import require_code_allowed
 from tasks.device import device_for
 from tasks.locked_files import locked_files
 from tasks.options import PLAY
@@ -72,6 +73,7 @@ def measure_again(package: Digest, reason: Trigger, only_if_changed: bool) -> St
 
 
 def measured_again(locked: Locked, run: RunRef, reason: Trigger) -> MeasuredAgain:
+    require_code_allowed(locked.plan)
     bench = workbench()
     judged: dict[str, Any] = {
         "harness": keys.harness_of(locked.plan, run.inputs), "stack": bench.fingerprint, "trigger": reason,

@@ -21,8 +21,9 @@ from quantplay.plays.pin import pin
 from quantplay.plays.target import require_target
 from quantplay.records import Digest, Inputs, Manifest
 from quantplay.store.signoffs import OPENED
+from tasks.code import require_code_allowed
 from tasks.options import PLAY
-from tasks.plans import local_plan
+from tasks.plans import is_address, local_plan
 from tasks.signoffs import run_to_resume
 from tasks.updates import note_update, require_updatable
 from tasks.workbench import RunRef, workbench
@@ -39,6 +40,7 @@ def open_run(plan_path: str, resume: str | None = None) -> RunRef:
     if deployment.get_id() is not None:  # the command line has checked it before anything was started
         require_good(path)
     plan = read_plan(path)
+    require_code_allowed(plan)
     if workbench().settings.pool is None:  # else it is measured on another machine, chosen by what it has
         require_target(plan, workbench().fingerprint.hardware)
     inputs = pin(plan, path.parent).inputs
@@ -50,7 +52,7 @@ def open_run(plan_path: str, resume: str | None = None) -> RunRef:
     before = run_to_go_on(digest, pinned, resume)
     body = {
         "plan": digest, "gate": plan.gate_digest(), "inputs": pinned, "plan_path": str(path), "deployment": deployment.id,
-        "flow_run": flow_run.get_id(),
+        "flow_run": flow_run.get_id(), "address": plan_path if is_address(plan_path) else None,
     }  # fmt: skip
     if before is not None and has_ended(before):  # by another process, while this flow run was suspended
         return RunRef(run=str(before), plan_path=str(path), plan=digest, inputs=inputs)

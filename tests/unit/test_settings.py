@@ -50,6 +50,13 @@ def test_everything_lies_below_the_home(
     assert found.threads >= 1
 
 
+@pytest.mark.parametrize("text", ["yes", "true", "2", " 1"])
+def test_code_is_allowed_by_a_clear_word_only(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("QUANTPLAY_ALLOW_CODE", text)
+    with pytest.raises(InputError, match="QUANTPLAY_ALLOW_CODE"):
+        read_settings()
+
+
 @pytest.mark.parametrize("text", ["ten", "-1", "1.5", "1" * 9])
 def test_a_waiting_time_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("QUANTPLAY_GIVE_BACK_SECONDS", text)
