@@ -92,10 +92,16 @@ def started_anew(client: SyncPrefectClient, request: Request, plan_path: str) ->
         deployment = client.read_deployment_by_name(DEPLOYMENT)
     except ObjectNotFound:
         return GoesOn(how="no deployment")
-    key = f"{request.run} after {request.flow_run} {request.key}"
-    made = client.create_flow_run_from_deployment(
-        deployment.id, parameters={"plan": plan_path, "run": request.run}, idempotency_key=key
-    )
+    number = 0
+    while True:
+        made = client.create_flow_run_from_deployment(
+            deployment.id,
+            parameters={"plan": plan_path, "run": request.run},
+            idempotency_key=f"{request.run} after {request.flow_run} {request.key} {number}",
+        )
+        if made.state is None or not made.state.is_final():
+            break
+        number += 1  # that one ended before it could ask again
     page = request.page.replace(request.flow_run, str(made.id)) if request.page else None
     return GoesOn(how="started", page=page)
 

@@ -80,7 +80,7 @@ def goes_on_in_prefect(asked: Request, waits: Awaiting, *, complete: bool) -> bo
     from quantplay.settings import settings
 
     try:
-        found = go_on(settings(), asked, waits.plan_path)
+        found = go_on(settings(), asked, waits.address or waits.plan_path)
     except OSError as error:
         found = None
         reason = str(error)

@@ -89,8 +89,9 @@ def waiting(connection: Connection, run: UUID) -> Waiting | None:
 
 
 def all_waiting(connection: Connection) -> tuple[Waiting, ...]:
-    """Every run that ended with a signature missing, longest asked first."""
+    """Every run that waits for a signature, longest asked first; also one that was resumed and killed before it ended."""
     table = tables.runs
-    query = sa.select(table.c.id).where(table.c.outcome == "awaiting_signature").order_by(table.c.started_at)
+    open_ones = table.c.outcome.is_(None) | (table.c.outcome == "awaiting_signature")
+    query = sa.select(table.c.id).where(open_ones).order_by(table.c.started_at)
     found = (waiting(connection, run) for run in connection.scalars(query).all())
     return tuple(one for one in found if one is not None)

@@ -34,6 +34,7 @@ class Awaiting:
     manifest: Digest | None
     trail: Mapping[str, Any]  # what the run had produced by then
     business_case: Digest | None = None  # of the plan's business case, at stage training
+    address: str | None = None  # where the plan was fetched from; what another machine is given to run it
 
     @property
     def id(self) -> UUID:
@@ -125,7 +126,8 @@ def awaiting(connection: Connection, run: UUID) -> Awaiting | None:
     ]
     if not waits or not opened or not at:
         return None
-    return Awaiting(run=str(run), plan_path=at[-1], inputs=opened[-1]["inputs"], **waits[-1])
+    address = opened[-1].get("address")
+    return Awaiting(run=str(run), plan_path=at[-1], address=address, inputs=opened[-1]["inputs"], **waits[-1])
 
 
 def awaiting_of_plan(connection: Connection, plan: Digest) -> tuple[Awaiting, ...]:
