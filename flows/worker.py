@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from flows.places import Place, claimed
 from flows.pools import ORCHESTRATIONS, count_devices, ensure_limit, found_pool
 from flows.services import api_environment
+from flows.stack_news import tell_of_new_stack
 from quantplay.errors import InputError, QuantplayError, ServiceUnavailable
 from quantplay.settings import Settings
 from quantplay.store.registry import Store, open_store
@@ -57,6 +58,9 @@ def serve(here: Settings, place: Place, say: Callable[[str], None]) -> None:
         gone = threading.Event()
         presence = threading.Thread(target=stay_seen, args=(store, place, gone), daemon=True)
         presence.start()
+        if place.pool == "gpu":  # where packages are measured
+            news = (here, store, place.pool, place.device, say)
+            threading.Thread(target=tell_of_new_stack, args=news, daemon=True).start()
         try:
             asyncio.run(pull(place, count_devices(store, set()), say))
         finally:
