@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -30,8 +31,18 @@ def listen(listener: Listener) -> Callable[[], None]:
 
 
 def announce(play: str, state: str) -> None:
+    """Tell whoever listens, and the log of the Prefect run, which is all there is to look at where a worker does it."""
     for listener in _listeners:
         listener.play(play, state)
+    log(f"{play}: {state}")
+
+
+def log(line: str) -> None:
+    from prefect.exceptions import MissingContextError
+    from prefect.logging import get_run_logger
+
+    with suppress(MissingContextError):  # before a run, or outside Prefect
+        get_run_logger().info(line)
 
 
 def reporter(play: str) -> Report:
