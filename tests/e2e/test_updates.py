@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def locked(playground: Playground) -> dict[str, Any]:
     code, run = playground.run(playground.plan("passes"))
-    assert code == 0
+    assert code == 0, run
     return run
 
 
@@ -52,7 +52,7 @@ def test_new_weights_run_under_the_locked_gate_and_are_shown_beside_the_old(
         one["baseline"] for one in locked["decisions"][-1]["slices"]
     ]
     assert run["decisions"][-1]["gate"] == locked["decisions"][-1]["gate"]
-    assert run["decisions"][-1]["gate_changes"] == []
+    assert "gate_changes" not in run["decisions"][-1], "the same gate, and nobody has looked at this model before"
     reused = {play["play"]: play["reused"] for play in run["plays"]}
     assert not any(reused[play] for play in ("baseline", "ptq", "evaluate", "gate"))
 
