@@ -15,9 +15,9 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from flows.cancelling import leave_if_unwanted
+from flows.form_fields import seen
 from flows.give_back import require_fit
 from flows.job_errors import left_behind
-from flows.plan_form import seen
 from quantplay.records import Candidate, Digest
 from tasks.baseline import baseline as measure_baseline
 from tasks.code import require_code_allowed

@@ -11,7 +11,7 @@ from prefect.states import Completed
 
 from flows import dispatch
 from flows.cancelling import cancel_jobs
-from flows.plan_form import PlanAddress, RunToGoOn
+from flows.form_fields import PlanAddress, RunToGoOn
 from flows.signing import can_suspend, show_what_is_missing, wait_for_signatures
 from quantplay.handoff.asking import training_said
 from quantplay.outcomes import OUTCOMES

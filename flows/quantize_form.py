@@ -9,8 +9,9 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
 from flows.cancelling import cancel_jobs
+from flows.form_fields import seen
 from flows.form_to_plan import filled, plan_of, plan_text, require_good
-from flows.plan_form import Data, More, People, PlanForm, Skill, Target, Training, seen
+from flows.plan_form import Data, More, People, PlanForm, Skill, Target, Training
 from flows.quantize import playbook
 from quantplay.plan import Profile
 from quantplay.settings import settings

@@ -15,9 +15,9 @@ from prefect.states import Completed
 from flows import dispatch
 from flows.cancelling import cancel_jobs
 from flows.fitting import workers_that_fit
+from flows.form_fields import seen
 from flows.give_back import hardware_of, pool_of, require_fit
 from flows.job_errors import left_behind
-from flows.plan_form import seen
 from quantplay.errors import QuantplayError
 from quantplay.handoff.revalidation import STANDING_MARKS, standings_markdown
 from quantplay.handoff.templating import md

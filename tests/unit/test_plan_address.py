@@ -209,7 +209,8 @@ def test_where_a_plan_may_lie(folder: str) -> None:
 
 def pattern_of(field: str) -> str:
     """What the server holds a parameter to."""
-    from flows.plan_form import Data, PlanAddress
+    from flows.form_fields import PlanAddress
+    from flows.plan_form import Data
 
     return (
         TypeAdapter(PlanAddress).json_schema() if field == "plan" else Data.model_json_schema()["properties"]["folder"]
