@@ -5,12 +5,15 @@ Prefect's own timeout of a pause is never used: it ends a run as FAILED, and suc
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
+import httpx
 from prefect import flow, get_client, get_run_logger
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import StateType
 from prefect.events import emit_event
+from prefect.exceptions import PrefectException
 
 from flows.suspended import end_expired, resumed, started_anew, state_of
 from quantplay.errors import QuantplayError
@@ -33,14 +36,29 @@ EVERY = timedelta(days=1)
 )
 def sign_off_reminders() -> str:
     """Look at every run that waits for signatures. Safe to run at any time, and twice at once."""
-    said: list[str] = []
     with workbench().store.run_lock("sign-off reminders"):
-        for waiting in workbench().store.all_waiting():
-            said += look_after(waiting, datetime.now(UTC))
+        said, failed = look_after_all(workbench().store.all_waiting(), datetime.now(UTC))
         said += resume_what_ended()
     for line in said:
         get_run_logger().info(line)
+    if failed:
+        raise QuantplayError(
+            f"{len(failed)} runs that wait for signatures could not be looked after; the others were", value="; ".join(failed),
+            fix="nothing, if the Prefect server was away: the next hour tries again",
+        )  # fmt: skip
     return "; ".join(said) or "nothing to remind of"
+
+
+def look_after_all(waiting: Iterable[Waiting], now: datetime) -> tuple[list[str], list[str]]:
+    """What was done, and what went wrong, in words: trouble with one run keeps nobody else from being reminded."""
+    said: list[str] = []
+    failed: list[str] = []
+    for one in waiting:
+        try:
+            said += look_after(one, now)
+        except (httpx.HTTPError, PrefectException, QuantplayError) as error:
+            failed.append(f"run {one.waits.run[:8]}: {type(error).__name__}: {error}")
+    return said, failed
 
 
 def look_after(waiting: Waiting, now: datetime) -> list[str]:
