@@ -90,6 +90,23 @@ def test_a_gpu_worker_asks_for_one_gpu_on_a_node_that_has_one() -> None:
     assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in worker["tolerations"]
 
 
+def test_the_lock_folder_of_the_node_is_given_to_the_workers_user() -> None:
+    """A hostPath folder belongs to root, and `fsGroup` does not reach it."""
+    worker = read("gpu-worker-values.yaml")["worker"]
+    node = {volume["name"] for volume in worker["extraVolumes"] if "hostPath" in volume}
+    (init,) = worker["initContainer"]["extraContainers"]
+    assert {mount["name"] for mount in init["volumeMounts"]} == node == {"locks"}
+    (mount,) = (one for one in worker["extraVolumeMounts"] if one["name"] == "locks")
+    user = worker["podSecurityContext"]["runAsUser"]
+    assert init["command"] == ["chown", f"{user}:{user}", mount["mountPath"]]
+    assert {"name": "QUANTPLAY_DEVICE_LOCKS", "value": mount["mountPath"]} in worker["extraEnvVars"]
+    rights = init["securityContext"]
+    assert (rights["runAsUser"], rights["runAsNonRoot"]) == (0, False), "the pod forbids root, so this has to say it"
+    assert rights["capabilities"] == {"drop": ["ALL"], "add": ["CHOWN"]}
+    assert rights["readOnlyRootFilesystem"] is True
+    assert rights["allowPrivilegeEscalation"] is False
+
+
 def test_every_mount_has_its_volume() -> None:
     pods = [
         (one["extraVolumes"], one["extraVolumeMounts"]) for one in (read(file)["worker"] for file in WORKERS.values())
