@@ -47,7 +47,7 @@ async def ensure_deployed(client: PrefectClient) -> list[str]:
     wanted = state_of_code()
     known = await Variable.aget(VARIABLE)
     changed = []
-    if known != wanted or {entry["name"] for entry in declared()} - {one.name for one in await deployed(client)}:
+    if known != wanted or set(full_names()) - {name for name, _ in await deployed(client)}:
         deploy()
         changed.append(f"{len(declared())} deployments")
     changed += await ensure_automations(client, again=known != wanted)
@@ -61,12 +61,19 @@ def declared() -> list[dict[str, Any]]:
     return yaml.safe_load(PREFECT_FILE.read_text(encoding="utf-8"))["deployments"]
 
 
-async def deployed(client: PrefectClient) -> list[DeploymentResponse]:
-    """Deployments of ours that the server has, by name."""
+def full_names() -> list[str]:
+    """Flow and deployment, as `prefect deployment run` takes them: several deployments have one name."""
+    return [f"{entry['entrypoint'].rsplit('.', 1)[1].replace('_', '-')}/{entry['name']}" for entry in declared()]
+
+
+async def deployed(client: PrefectClient) -> list[tuple[str, DeploymentResponse]]:
+    """Deployments of ours that the server has, by full name."""
     from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 
     ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
-    return sorted(await client.read_deployments(deployment_filter=ours), key=lambda one: one.name)
+    flows = {flow.id: flow.name for flow in await client.read_flows(deployment_filter=ours)}
+    found = await client.read_deployments(deployment_filter=ours)
+    return sorted(((f"{flows.get(one.flow_id, '?')}/{one.name}", one) for one in found), key=lambda pair: pair[0])
 
 
 def deploy() -> None:

@@ -13,12 +13,12 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
-from prefect.exceptions import PrefectHTTPStatusError
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.runtime import flow_run
 
 from flows.cancelling import cancel_job
 from flows.pools import QUEUES
-from quantplay.errors import ServiceUnavailable
+from quantplay.errors import InputError, ServiceUnavailable
 from tasks.runs import is_cancelled
 
 T = TypeVar("T")
@@ -45,9 +45,15 @@ def find_or_send(deployment: str, parameters: Mapping[str, Any], key: str, queue
     queue = queue or patiently(queue_of_sender)
 
     def sent() -> FlowRun:
-        made = run_deployment(
-            deployment, parameters=dict(parameters), idempotency_key=key, work_queue_name=queue, timeout=0
-        )
+        try:
+            made = run_deployment(
+                deployment, parameters=dict(parameters), idempotency_key=key, work_queue_name=queue, timeout=0
+            )
+        except ObjectNotFound as error:
+            raise InputError(
+                "the Prefect server has no such deployment, so no worker can be sent this job", value=deployment,
+                fix="`quantplay up` makes it (with `--no-workers` where workers run elsewhere); then run the plan again",
+            ) from error  # fmt: skip
         return cast("FlowRun", made)  # flows are synchronous here
 
     return job_of(patiently(sent))

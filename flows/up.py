@@ -124,16 +124,15 @@ def look_at() -> Platform:
 
 async def look(client: PrefectClient) -> Platform:
     """What the server has of ours now."""
-    flows = {flow.id: flow.name for flow in await client.read_flows()}
     found = [
         DeploymentState(
-            name=f"{flows.get(one.flow_id, '?')}/{one.name}",
+            name=name,
             pool=one.work_pool_name,
             queue=one.work_queue_name,
             schedule=next((getattr(plan.schedule, "cron", "set") for plan in one.schedules if plan.active), None),
             paused=bool(one.paused),
         )
-        for one in await deployed(client)
+        for name, one in await deployed(client)
     ]
     return Platform(
         pools=await look_at_pools(client),
