@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 
 QUEUES = {"interactive": 1, "revalidation": 2, "batch": 3}
 """Name and priority; 1 is served first. What names no queue waits in the last one."""
-ORCHESTRATIONS = 8
-"""Runs at once on `cpu`: they mostly wait. The deployments' own limits add up to it, so that none starves another."""
+ROOM = {"interactive": 6, "revalidation": 2, "batch": 4}
+"""Runs at once in each queue of `cpu`, where they mostly wait. Together they fill the pool, so that no queue starves another."""
+ORCHESTRATIONS = sum(ROOM.values())
 COMMAND = "python -m prefect.engine"
 """What runs a flow; a worker puts its own Python first on the path."""
 
@@ -29,13 +31,19 @@ class Pool:
     name: str
     description: str
     limit: int  # runs at once
+    room: Mapping[str, int]  # queue -> runs at once in it; a queue that is not named has all of the pool's
 
 
 def pools(devices: int) -> tuple[Pool, ...]:
     """devices: how many devices the workers of `gpu` have; one job at a time on each."""
     return (
-        Pool(name="cpu", description="Orchestration: runs that send heavy plays on and wait.", limit=ORCHESTRATIONS),
-        Pool(name="gpu", description="Heavy plays, one at a time on each device.", limit=max(devices, 1)),
+        Pool(
+            name="cpu",
+            description="Orchestration: runs that send heavy plays on and wait.",
+            limit=ORCHESTRATIONS,
+            room=ROOM,
+        ),
+        Pool(name="gpu", description="Heavy plays, one at a time on each device.", limit=max(devices, 1), room={}),
     )
 
 
@@ -50,6 +58,7 @@ async def ensure_pools(client: PrefectClient, devices: int) -> list[str]:
         else:
             changed += await ensure_limit(client, pool, wanted.limit)
         changed += await ensure_queues(client, pool)
+        changed += await ensure_room(client, wanted)
     return changed
 
 
@@ -126,6 +135,17 @@ async def ensure_queues(client: PrefectClient, pool: WorkPool) -> list[str]:
         if queues[name].priority != priority:
             await client.update_work_queue(queues[name].id, priority=priority)
             changed.append(f"priority of queue {pool.name}/{name}: {priority}")
+    return changed
+
+
+async def ensure_room(client: PrefectClient, wanted: Pool) -> list[str]:
+    """Limit how many runs of a queue are under way at once."""
+    changed = []
+    for queue in await client.read_work_queues(work_pool_name=wanted.name):
+        limit = wanted.room.get(queue.name)
+        if limit is not None and queue.concurrency_limit != limit:
+            await client.update_work_queue(queue.id, concurrency_limit=limit)
+            changed.append(f"limit of queue {wanted.name}/{queue.name}: {limit}")
     return changed
 
 

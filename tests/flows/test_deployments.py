@@ -11,8 +11,8 @@ import pytest
 
 import flows
 import quantplay
-from flows.deployed import AUTOMATIONS_FILE, PREFECT_FILE, TAG, declared
-from flows.pools import ORCHESTRATIONS, QUEUES, pools
+from flows.deployed import AUTOMATIONS_FILE, PREFECT_FILE, TAG, declared, full_names
+from flows.pools import QUEUES, ROOM, pools
 
 ENTRIES = declared()
 NAMES = [entry["entrypoint"].rsplit(".", 1)[1] for entry in ENTRIES]
@@ -65,9 +65,23 @@ def test_an_entry_says_what_people_and_the_platform_need(entry: dict[str, Any]) 
     assert sends == ("gpu" if pool["name"] == "cpu" else None)
 
 
-def test_orchestrations_can_not_starve_each_other() -> None:
-    limits = [entry["concurrency_limit"]["limit"] for entry in ENTRIES if entry["work_pool"]["name"] == "cpu"]
-    assert sum(limits) <= ORCHESTRATIONS
+def test_no_queue_of_orchestrations_can_starve_another() -> None:
+    (cpu,) = (pool for pool in pools(1) if pool.name == "cpu")
+    assert set(cpu.room) == set(QUEUES)
+    assert min(cpu.room.values()) > 0
+    assert sum(cpu.room.values()) <= cpu.limit
+
+
+def test_what_people_start_is_limited_by_its_queue_and_the_clock_finds_room() -> None:
+    limits = {
+        name: entry.get("concurrency_limit", {}).get("limit")
+        for name, entry in zip(NAMES, ENTRIES, strict=True)
+        if entry["work_pool"]["name"] == "cpu"
+    }
+    assert limits == {"quantize": None, "quantize_form": None, "revalidate": 1, "sign_off_reminders": 1}
+    by_clock = [entry for entry in ENTRIES if entry.get("schedules")]
+    assert {entry["work_pool"]["work_queue_name"] for entry in by_clock} == {"revalidation"}
+    assert ROOM["revalidation"] == sum(entry["concurrency_limit"]["limit"] for entry in by_clock)
 
 
 def test_jobs_are_limited_by_their_pool_alone() -> None:
@@ -87,6 +101,7 @@ def test_every_flow_is_deployed() -> None:
 def test_names_are_unique() -> None:
     names = [f"{flow_of(entry).name}/{entry['name']}" for entry in ENTRIES]
     assert len(set(names)) == len(names)
+    assert full_names() == names, "what `quantplay up` misses is found without loading the flows"
 
 
 def test_the_server_knows_the_automations_that_are_declared() -> None:

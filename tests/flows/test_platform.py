@@ -13,6 +13,7 @@ from uuid import UUID
 import pytest
 
 from benchmarks.deployed_platform import DeployedPlatform
+from flows.deployed import declared
 from quantplay.settings import read_settings
 from quantplay.store.registry import open_store
 
@@ -27,7 +28,26 @@ def test_a_second_up_changes_nothing(platform: DeployedPlatform) -> None:
     for pool in up["platform"]["pools"]:
         assert list(pool["queues"].items()) == [("interactive", 1), ("revalidation", 2), ("batch", 3)]
         assert len(pool["workers"]) == 1
-    assert {pool["name"]: pool["limit"] for pool in up["platform"]["pools"]} == {"cpu": 8, "gpu": 1}
+    assert {pool["name"]: pool["limit"] for pool in up["platform"]["pools"]} == {"cpu": 12, "gpu": 1}
+    with platform.client() as client:
+        room = {queue.name: queue.concurrency_limit for queue in client.read_work_queues(work_pool_name="cpu")}
+    assert room == {"interactive": 6, "revalidation": 2, "batch": 4}
+
+
+def test_a_deleted_job_is_missed_by_name_and_made_again(platform: DeployedPlatform) -> None:
+    """Five deployments are called `gpu`; the other four do not stand for the one that is gone."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from flows.jobs import find_or_send
+    from quantplay.errors import InputError
+
+    with platform.client() as client:
+        client.delete_deployment(client.read_deployment_by_name("ptq-job/gpu").id)
+    with temporary_settings({PREFECT_API_URL: platform.api_url}), pytest.raises(InputError, match="quantplay up"):
+        find_or_send("ptq-job/gpu", {}, "a job nobody can do", queue="interactive")
+    assert brought_up(platform)["changed"] == [f"{len(declared())} deployments"]
+    with platform.client() as client:
+        assert client.read_deployment_by_name("ptq-job/gpu").work_pool_name == "gpu"
 
 
 def states(platform: DeployedPlatform) -> list[tuple]:
