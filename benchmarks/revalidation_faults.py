@@ -3,7 +3,7 @@
 A 4-bit pilot is locked by measuring it here. Then its surroundings change, one fault at a time, while the locked file stays as it is
 (but where the fault is in the file): each is re-validated in a fresh process with that fault. Caught: stale or regressed, as expected, and
 the reason or the list of changes names what it was. Harmless: confirmed, and the change is named.
-`--quick`: 40 items a slice instead of 600, tolerances of 20 points instead of the pilot's 4, and the five faults that matter most.
+`--quick`: 40 items a slice instead of 200, tolerances of 20 points instead of 6, and the five faults that matter most.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def said(found: Revalidation) -> str:
 
 def main() -> int:
     quick = quick_asked()
-    items, tolerance = (40, (20.0, 40.0)) if quick else (600, (4.0, 6.0))
+    items, tolerance = (40, (20.0, 40.0)) if quick else (200, (6.0, 9.0))
     top = Path(tempfile.mkdtemp(prefix="quantplay-revalidation-"))
     top.chmod(0o755)
     rows, caught, confirmed, harmful, harmless = [], 0, 0, 0, 0

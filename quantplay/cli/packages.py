@@ -38,10 +38,8 @@ def standings(store: Store, threads: int) -> list[Standing]:
 
     stack, newest, found = measure_fingerprint(threads), store.latest_revalidations(), []
     for entry in store.locked_packages():
-        made_of = entry.package.made_of
-        evaluation = store.get_evaluation(made_of.evaluation) if made_of is not None else None
         at = entry.locked_at.isoformat(timespec="seconds")
-        if evaluation is None:
+        if entry.locked_on is None:
             why = "Locked by an earlier version, which did not note what it takes to measure it again; run its plan again."
             found.append(
                 Standing(package=entry.key, name=entry.name, status="stale", at=at, revalidation=None, why=why)
@@ -49,7 +47,7 @@ def standings(store: Store, threads: int) -> list[Standing]:
         else:
             found.append(
                 standing(
-                    package=entry.key, name=entry.name, locked_at=at, locked_on=evaluation.fingerprint,
+                    package=entry.key, name=entry.name, locked_at=at, locked_on=entry.locked_on,
                     newest=newest.get(entry.key), stack=stack, now=datetime.now(UTC),
                 )
             )  # fmt: skip

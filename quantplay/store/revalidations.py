@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import distinct_on
 
-from quantplay.records import Digest, Evaluation, PackageRef, Revalidation
+from quantplay.records import Digest, Evaluation, Fingerprint, PackageRef, Revalidation
 from quantplay.store import events, incidents, records, tables
 from quantplay.store.incidents import Incident
 
@@ -27,15 +27,20 @@ class LockedPackage:
     name: str  # of the plan
     profile: str
     locked_at: datetime
+    locked_on: Fingerprint | None  # stack of the locked evaluation; None for a package of an earlier version
 
 
 def locked(connection: Connection, prefix: str = "") -> tuple[LockedPackage, ...]:
     """Packages of runs that ended locked, newest first; `prefix`: first characters of the key."""
-    packages, runs, plans = tables.packages, tables.runs, tables.plans
+    packages, runs, plans, evaluations = tables.packages, tables.runs, tables.plans, tables.evaluations
+    stack = evaluations.c.body["fingerprint"].label("stack")  # alone: an evaluation's items are many
     query = (
-        sa.select(packages.c.key, plans.c.key.label("plan"), plans.c.name, plans.c.profile, packages.c.created_at)
+        sa.select(
+            packages.c.key, plans.c.key.label("plan"), plans.c.name, plans.c.profile, packages.c.created_at, stack
+        )
         .join(runs, runs.c.package == packages.c.key)
         .join(plans, plans.c.key == runs.c.plan)
+        .outerjoin(evaluations, evaluations.c.key == packages.c.body["made_of"]["evaluation"].astext)
         .where(runs.c.outcome == "locked", sa.func.starts_with(packages.c.key, prefix))
         .distinct()
         .order_by(packages.c.created_at.desc(), packages.c.key)
@@ -44,16 +49,17 @@ def locked(connection: Connection, prefix: str = "") -> tuple[LockedPackage, ...
     for row in connection.execute(query).all():
         package = records.get(connection, records.PACKAGE, row.key)
         assert package is not None
-        found.append(
-            LockedPackage(
-                key=row.key,
-                package=package,
-                plan=row.plan,
-                name=row.name,
-                profile=row.profile,
-                locked_at=row.created_at,
-            )
+        on = Fingerprint.model_validate(row.stack) if row.stack is not None else None
+        entry = LockedPackage(
+            key=row.key,
+            package=package,
+            plan=row.plan,
+            name=row.name,
+            profile=row.profile,
+            locked_at=row.created_at,
+            locked_on=on,
         )
+        found.append(entry)
     return tuple(found)
 
 

@@ -74,6 +74,7 @@ def test_packages_of_runs_that_ended_locked_are_listed(store: Store) -> None:
         decision=samples.digest(4), inputs=(samples.digest(5),),
     )  # fmt: skip
     package = samples.package().model_copy(update={"made_of": made_of})
+    store.put_evaluation(made_of.evaluation, EVALUATION)
     store.put_package(PACKAGE, package)
     other = samples.digest("waiting")
     store.put_package(other, samples.package())
@@ -81,6 +82,8 @@ def test_packages_of_runs_that_ended_locked_are_listed(store: Store) -> None:
         run = store.start_run(plan=plan, profile="internal")
         store.finish_run(run, outcome=outcome, exit_code=0, package=key)
     listed = store.locked_packages()
-    assert [(one.key, one.package, one.name, one.profile) for one in listed] == [(PACKAGE, package, "desk", "internal")]
+    assert [(one.key, one.package, one.name, one.profile, one.locked_on) for one in listed] == [
+        (PACKAGE, package, "desk", "internal", EVALUATION.fingerprint)
+    ]
     assert store.locked_packages(PACKAGE[:5]) == listed
     assert store.locked_packages("0" * 10) == ()
