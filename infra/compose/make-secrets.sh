@@ -29,6 +29,7 @@ for role in quantplay prefect; do
 done
 printf 'postgresql://quantplay:%s@postgres:5432/quantplay' "$(cat "$folder/quantplay_db_password")" | make quantplay_database_url
 printf 'postgresql+asyncpg://prefect:%s@postgres:5432/prefect' "$(cat "$folder/prefect_db_password")" | make prefect_database_url
+printf 'quantplay:%s' "$(random 24)" | make prefect_auth # what the server's pages ask for, and its clients send
 
 access=$(random 10)
 secret=$(random 24)

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
 INSIDE = "QUANTPLAY_TRY_INSIDE"
 HEALTHY_SECONDS = 180
-LONGEST_STEP_SECONDS = 300
+LONGEST_STEP_SECONDS = 1200
 ENTRYPOINT = ["/bin/sh", "/opt/quantplay/infra/images/entrypoint.sh"]
 VARIABLE = re.compile(r"\$\{(\w+)(?::[-?]([^}]*))?\}")
 

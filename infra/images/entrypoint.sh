@@ -1,21 +1,22 @@
 #!/bin/sh
-# Runs the command it is given. Prefect reads its database's address from the environment alone, so a mounted secret is put there
-# first; quantplay's own address is read from its file by quantplay itself (docs/settings.md).
+# Runs the command it is given. Prefect reads its secrets from the environment alone, so those that are mounted are put there first;
+# quantplay's own are read from their files by quantplay itself (docs/settings.md).
 set -eu
 
-file=${PREFECT_SERVER_DATABASE_CONNECTION_URL_FILE:-}
-if [ -n "$file" ]; then
-    if [ -n "${PREFECT_SERVER_DATABASE_CONNECTION_URL:-}" ]; then
-        echo "PREFECT_SERVER_DATABASE_CONNECTION_URL and PREFECT_SERVER_DATABASE_CONNECTION_URL_FILE are both set; unset one" >&2
+for name in PREFECT_SERVER_DATABASE_CONNECTION_URL PREFECT_SERVER_API_AUTH_STRING PREFECT_API_AUTH_STRING; do
+    eval "file=\${${name}_FILE:-} value=\${$name:-}"
+    [ -n "$file" ] || continue
+    if [ -n "$value" ]; then
+        echo "$name and ${name}_FILE are both set; unset one" >&2
         exit 2
     fi
     if [ ! -s "$file" ]; then
         echo "the secret $file is missing or empty; infra/compose/README.md says how to make it" >&2
         exit 2
     fi
-    PREFECT_SERVER_DATABASE_CONNECTION_URL=$(cat "$file")
-    export PREFECT_SERVER_DATABASE_CONNECTION_URL
-    unset PREFECT_SERVER_DATABASE_CONNECTION_URL_FILE
-fi
+    value=$(cat "$file")
+    export "$name=$value"
+    unset "${name}_FILE"
+done
 
 exec "$@"
