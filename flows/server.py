@@ -1,4 +1,4 @@
-"""Prefect's own server with two differences: it sends no analytics, and its pages may call no other host, nor others' pages it.
+"""Prefect's own server with three differences: it sends no analytics, its pages may call no other host, and no other site's page may call it.
 
 The new interface calls an analytics host even where analytics are off, so the browser is told, by a content-security-policy, to talk to
 this server alone. Everything else is Prefect's `create_app` with all of its services, as `prefect server start` runs it.
@@ -11,6 +11,9 @@ import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
+
+from flows.known_hosts import OnlyKnownHosts, host_of
+from quantplay.settings import read_server_hosts
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -80,6 +83,8 @@ def create_app() -> Any:
 
     app = create_prefect(final=True)
     app.add_middleware(OnlyThisServer, policy=policy(api_url))
+    addresses = (host_of(os.environ.get("PREFECT_API_URL")), host_of(api_url) if "://" in api_url else None)
+    app.add_middleware(OnlyKnownHosts, names=[*read_server_hosts(), *filter(None, addresses)])
     return app
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -63,6 +64,20 @@ def read_allow_code() -> bool:
             "QUANTPLAY_ALLOW_CODE is neither yes nor no", value=text, allowed="0 or 1", fix="unset it for 0"
         )
     return text == "1"
+
+
+def read_server_hosts() -> tuple[str, ...]:
+    """Names the Prefect server answers to besides its own, in small letters; `*`: any. Only the server reads them."""
+    text = os.environ.get("QUANTPLAY_SERVER_HOSTS") or ""
+    names = tuple(name.strip().lower() for name in text.split(",") if name.strip())
+    wrong = [name for name in names if name != "*" and not re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", name)]
+    if wrong:
+        raise InputError(
+            "QUANTPLAY_SERVER_HOSTS holds what is no name", value=", ".join(wrong),
+            allowed="names without port, separated by commas, such as prefect,prefect.example.com; or *",
+            fix="correct it, or unset it",
+        )  # fmt: skip
+    return names
 
 
 def read_threads() -> int:

@@ -124,3 +124,14 @@ def test_a_page_of_another_origin_can_not_use_the_server(platform: DeployedPlatf
     read = httpx.post(f"{platform.api_url}/flow_runs/filter", headers=page, json={})
     assert read.status_code == 200
     assert "access-control-allow-origin" not in {**asked.headers, **read.headers}
+
+
+def test_a_site_whose_name_points_here_gets_nothing(platform: DeployedPlatform) -> None:
+    """DNS rebinding: to the browser such a page comes from this server, so only the name it asks for tells it apart."""
+    import httpx
+
+    answers = {
+        host: httpx.get(f"{platform.api_url}/health", headers={"host": host}).status_code
+        for host in ("elsewhere.example.com:4200", "127.0.0.1.example.com", "localhost:4200", "10.42.0.7:4200")
+    }
+    assert list(answers.values()) == [400, 400, 200, 200], answers

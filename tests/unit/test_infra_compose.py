@@ -110,6 +110,26 @@ def test_no_secret_is_written_down_and_every_one_is_declared_and_used() -> None:
     assert mounted <= set(COMPOSE["secrets"])
 
 
+def test_the_prefect_server_asks_for_a_text_that_only_its_clients_have(secrets: Path) -> None:
+    user, _, password = (secrets / "prefect_auth").read_text().partition(":")
+    assert (user, len(password)) == ("quantplay", 48)
+    file = "/run/secrets/prefect_auth"
+    assert SERVICES["prefect"]["environment"]["PREFECT_SERVER_API_AUTH_STRING_FILE"] == file
+    clients = {name for name, one in SERVICES.items() if "PREFECT_API_URL" in (one.get("environment") or {})}
+    asked = {
+        name
+        for name, one in SERVICES.items()
+        if (one.get("environment") or {}).get("PREFECT_API_AUTH_STRING_FILE") == file
+    }
+    assert clients == asked == {"deploy", "cpu-worker", "gpu-worker"}
+    assert {name for name, one in SERVICES.items() if "prefect_auth" in one.get("secrets", ())} == asked | {"prefect"}
+
+
+def test_the_prefect_server_answers_to_the_name_its_clients_use() -> None:
+    (name,) = {one["environment"]["PREFECT_API_URL"].split("/")[2].split(":")[0] for one in SERVICES.values() if "PREFECT_API_URL" in (one.get("environment") or {})}  # fmt: skip
+    assert name in SERVICES["prefect"]["environment"]["QUANTPLAY_SERVER_HOSTS"].split(",")
+
+
 def test_the_secrets_are_made_once_readable_for_containers_and_closed_to_others(secrets: Path) -> None:
     before = {path.name: path.read_text() for path in secrets.iterdir()}
     assert set(before) == set(COMPOSE["secrets"])

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "infra" / "images"
 DOCKERFILE = (IMAGES / "Dockerfile").read_text(encoding="utf-8")
 ENTRYPOINT = IMAGES / "entrypoint.sh"
-PREFECT = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
+SECRETS = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING")
 
 
 def test_hadolint_has_nothing_to_say() -> None:
@@ -69,21 +69,23 @@ def test_the_entry_point_becomes_its_command() -> None:
     assert (done.returncode, done.stdout) == (7, "two words\n")
 
 
-def test_prefects_database_address_comes_from_the_secret(tmp_path: Path) -> None:
-    secret = tmp_path / "url"
-    secret.write_text("postgresql+asyncpg://prefect:p@db/prefect\n")
-    done = entrypoint("env", **{f"{PREFECT}_FILE": str(secret)})
-    assert f"{PREFECT}=postgresql+asyncpg://prefect:p@db/prefect\n" in done.stdout
-    assert f"{PREFECT}_FILE" not in done.stdout
+def test_prefects_secrets_come_from_their_files(tmp_path: Path) -> None:
+    texts = {name: f"{name.lower()}:$(id) `id` 'p\" \\ /@x" for name in SECRETS}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(f"{text}\n")
+    done = entrypoint("env", **{f"{name}_FILE": str(tmp_path / name) for name in SECRETS})
+    assert {f"{name}={text}" for name, text in texts.items()} <= set(done.stdout.splitlines())
+    assert "_FILE=" not in done.stdout
 
 
+@pytest.mark.parametrize("name", SECRETS)
 @pytest.mark.parametrize("fault", ["missing", "empty", "both"])
-def test_without_its_secret_nothing_starts(tmp_path: Path, fault: str) -> None:
+def test_without_its_secret_nothing_starts(tmp_path: Path, name: str, fault: str) -> None:
     secret = tmp_path / "url"
     if fault != "missing":
         secret.write_text("" if fault == "empty" else "postgresql+asyncpg://a")
-    also = {PREFECT: "postgresql+asyncpg://b"} if fault == "both" else {}
-    done = entrypoint("echo", "started", **{f"{PREFECT}_FILE": str(secret)}, **also)
+    also = {name: "postgresql+asyncpg://b"} if fault == "both" else {}
+    done = entrypoint("echo", "started", **{f"{name}_FILE": str(secret)}, **also)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert PREFECT in done.stderr or str(secret) in done.stderr
+    assert name in done.stderr or str(secret) in done.stderr

@@ -83,6 +83,20 @@ def test_secrets_are_named_never_written() -> None:
             assert f"create secret generic {secret} " in made
 
 
+def test_the_server_asks_for_a_text_and_knows_the_name_its_clients_use() -> None:
+    auth = {"enabled": True, "existingSecret": "prefect-auth"}
+    server = read("server-values.yaml")["server"]
+    configs = [read(file)["worker"]["selfHostedServerApiConfig"] for file in WORKERS.values()]
+    environment = {one["name"]: one for one in job("deploy")["containers"][0]["env"]}
+    assert [server["basicAuth"], *(one["basicAuth"] for one in configs)] == [auth] * 3
+    key = {"name": "prefect-auth", "key": "auth-string"}
+    assert environment["PREFECT_API_AUTH_STRING"]["valueFrom"] == {"secretKeyRef": key}
+    assert "create secret generic prefect-auth --from-file=auth-string=" in (FOLDER / "README.md").read_text()
+    (hosts,) = (one["value"] for one in server["env"] if one["name"] == "QUANTPLAY_SERVER_HOSTS")
+    asked = [*(one["apiUrl"] for one in configs), environment["PREFECT_API_URL"]["value"]]
+    assert {url.split("/")[2].split(":")[0] for url in asked} == set(hosts.split(","))
+
+
 def test_a_gpu_worker_asks_for_one_gpu_on_a_node_that_has_one() -> None:
     worker = read("gpu-worker-values.yaml")["worker"]
     assert worker["resources"]["limits"]["nvidia.com/gpu"] == worker["resources"]["requests"]["nvidia.com/gpu"] == 1
