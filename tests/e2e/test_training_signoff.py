@@ -35,7 +35,9 @@ class Broken:
     def call(self, *arguments: object) -> tuple[int, dict[str, Any]]:
         done = self.playground.quantplay(*map(str, arguments), "--json", QUANTPLAY_OWNERS=str(self.owners))
         assert done.stdout, done.stderr
-        return done.returncode, json.loads(done.stdout)
+        body = json.loads(done.stdout)
+        assert "error" not in body, body
+        return done.returncode, body
 
     def plan(self, name: str, case: dict[str, float] | None, **changes: Any) -> Path:
         plan = self.playground.plan(name, envelope__types=["TQ1_0"], **changes)
