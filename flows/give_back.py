@@ -36,10 +36,11 @@ def require_fit(run: RunRef, baseline: Digest | None) -> None:
         raise no_worker_fits(plan, measured, (), why)
     with get_client(sync_client=True) as client:
         since = first_given_back(client, UUID(identity))
-        fitting = workers_that_fit(plan, measured, pool_of(client, UUID(identity)))
+        pool = pool_of(client, UUID(identity))
+        fitting = workers_that_fit(plan, measured, pool)
         patience = timedelta(seconds=bench.settings.give_back_seconds)
         if not fitting and since is not None and datetime.now(UTC) - since > patience:
-            raise no_worker_fits(plan, measured, bench.store.list_workers(), why)
+            raise no_worker_fits(plan, measured, bench.store.list_workers(pool), why)
         give_back(client, UUID(identity), why)
 
 
