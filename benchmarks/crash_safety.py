@@ -8,6 +8,7 @@ has to survive that.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -211,7 +212,8 @@ def one_home(
         if target == DATABASE:
             kill_database(here)
             continue
-        os.kill(watched.process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it had ended before, and that is told
+            os.kill(watched.process.pid, signal.SIGKILL)
         watched.finish()
         kill.problems += [f"{play} was finished and done again" for play in done_before & set(watched.started_after)]
         kill.problems += alive(here)

@@ -48,6 +48,8 @@ class Scene:
 
     def __init__(self, platform: DisturbedPlatform, failure: str, samples: int) -> None:
         self.platform, self.row = platform, Row(failure=failure)
+        # Two devices and one slot: whether it is freed decides whether the next job starts. A worker that starts sets it anew.
+        platform.set_pool_limit(1)
         # Another number of calibration samples is another artifact: the plays after the baseline are done anew.
         self.plan = platform.playground.plan(f"failure-{samples}", calibration__samples=samples)
         self.flow_run = platform.start("quantize/plan", plan=str(self.plan))
@@ -312,7 +314,6 @@ def full_rows(platform: DisturbedPlatform) -> list[Row]:
 
 def main() -> int:
     with disturbed_platform(DEVICES) as platform:
-        platform.set_pool_limit(1)  # two devices, one slot: whether it is freed decides whether the next job starts
         watch = Watch(platform)
         watch.start()
         rows = quick_rows(platform) if quick_asked() else full_rows(platform)

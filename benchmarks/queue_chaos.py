@@ -28,7 +28,7 @@ SEED = 20261121
 TARGETS = ("job", "heavy child", "worker", "heavy child", "job", "node")  # in this order, then again
 BACK_SECONDS = 2.0  # until a killed worker is started again
 POLL_SECONDS = 3.0  # a worker asks for work every two: who came or left within that may be missed
-ALL_SECONDS = 2700.0
+ALL_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ class Chaos(threading.Thread):
 
 def main() -> int:
     quick = quick_asked()
-    plans, types, kills, pause = (1, 1, 2, (3.0, 8.0)) if quick else (4, 2, 18, (5.0, 30.0))
+    plans, types, kills, pause = (1, 1, 2, (3.0, 8.0)) if quick else (4, 2, 16, (8.0, 40.0))
     with disturbed_platform(DEVICES) as platform:
         platform.set_pool_limit(len(DEVICES))
         watch, chaos = Watch(platform), Chaos(platform, kills, pause)
