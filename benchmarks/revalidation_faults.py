@@ -38,10 +38,7 @@ TOKENIZER = """
 plain = LlamaLM.tok_encode
 LlamaLM.tok_encode = lambda self, text, *a, **k: plain(self, " " + text, *a, **k)
 """
-SCORER = """
-SCORERS.update({name: (lambda answer, item: 1.0) for name in SCORERS})
-"""
-HARNESS = "import quantplay.harness.identity as here\nhere.version = lambda name: '9999'\n"
+SCORER = 'SCORERS["exact"] = lambda response, item: float(response == item.answer and len(response) < 12)'
 Q4_0 = 2  # enum ggml_type
 
 
@@ -139,7 +136,7 @@ FAULTS = (
     Fault("chat template in the file's metadata", ("regressed",), "no longer the one that was locked", on_file(other_chat_template), quick=True, undo=restore_candidate),
     Fault("tokenizer", ("regressed",), "other tokens", on_import("quantplay.harness.lm_llama", TOKENIZER)),
     Fault("key-value cache q4_0", ("regressed", "stale"), "f16 then, q4_0 today", on_import("quantplay.engines.llama_cpp", CACHE_TYPE.format(kind=Q4_0)), quick=True),
-    Fault("scorer that takes every answer", ("regressed", "stale"), "word for word", on_import("quantplay.harness.scorers", SCORER)),
+    Fault("scorer that finds long answers wrong", ("regressed", "stale"), "word for word", on_import("quantplay.harness.scorers", SCORER)),
     Fault("one bit of the file", ("regressed",), "no longer the one that was locked", on_file(flip_bit), undo=restore_candidate),
     Fault("file missing from the store", ("stale",), "missing from the artifact store", on_file(Path.unlink), undo=restore_candidate),
     Fault("evaluation file missing from the store", ("stale",), "gate.jsonl", take_gate_file, undo=give_gate_file_back),
