@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import s3fs
+
 BUCKET = "artifacts"
 
 
@@ -63,7 +65,9 @@ def s3_server() -> Iterator[S3Server]:
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
         server.ask(f"/{BUCKET}", method="PUT")
+        s3fs.S3FileSystem.clear_instance_cache()  # a file system made before remembers another server
         yield server
     finally:
+        s3fs.S3FileSystem.clear_instance_cache()
         process.terminate()
         process.wait(10)
