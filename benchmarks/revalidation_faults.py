@@ -9,6 +9,7 @@ the reason or the list of changes names what it was. Harmless: confirmed, and th
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -80,10 +81,19 @@ def flip_bit(path: Path) -> None:
 
 
 def other_chat_template(path: Path) -> None:
-    """The same weights under another chat template: one letter of the file's metadata."""
-    data = path.read_bytes()
-    at = data.index(b"general.name") + len(b"general.name") + 12
-    replace(path, data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    """The same tensors in a file with another chat template, written by the gguf package's own tool."""
+    tool = [
+        sys.executable,
+        "-m",
+        "gguf.scripts.gguf_new_metadata",
+        "--chat-template",
+        "{{ messages[0].content }}",
+        "--force",
+    ]
+    made = path.with_name("made.gguf")
+    subprocess.run([*tool, str(path), str(made)], check=True, capture_output=True)
+    replace(path, made.read_bytes())
+    made.unlink()
 
 
 def replace(path: Path, data: bytes) -> None:
