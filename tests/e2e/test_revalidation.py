@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,8 +56,14 @@ def api(playground: Playground, path: str, body: object) -> Any:
         return json.load(answer)
 
 
-def events(playground: Playground, name: str) -> list[dict[str, Any]]:
-    return api(playground, "/events/filter", {"filter": {"event": {"name": [name]}}})["events"]
+def events(playground: Playground, name: str, seconds: float = 20) -> list[dict[str, Any]]:
+    """The server writes events down a moment after it took them."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = api(playground, "/events/filter", {"filter": {"event": {"name": [name]}}})["events"]
+        if found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.2)
 
 
 def test_what_was_just_locked_is_confirmed_and_a_stack_that_changed_makes_it_stale(
