@@ -159,7 +159,7 @@ def test_run_refuses_before_it_starts_or_writes_anything(
     monkeypatch.setenv("QUANTPLAY_HOME", str(tmp_path / "home"))
     path = write_sample(tmp_path, edited("seed: 3", "seed: three"))
     with nothing_written(tmp_path):
-        code, faults = answer_of(capsys, "run", {"plan": path})
+        code, faults = answer_of(capsys, "run", {"plan": str(path)})
     assert code == PlanError.exit_code
     require_helpful(faults, ("seed: should be a whole number", "three"))
 
