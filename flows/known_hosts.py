@@ -19,6 +19,8 @@ App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 LOOPBACK = "localhost"
 ANY = "*"
+ITSELF = "prefect-in-memory"
+"""How Prefect's own services, its automations among them, call the server: inside its process, through no connection."""
 REFUSED = (
     b"This Prefect server does not answer to this name. Reach it as localhost or by its address, or add the name to "
     b"QUANTPLAY_SERVER_HOSTS where the server starts.\n"
@@ -61,7 +63,7 @@ class OnlyKnownHosts:
         self.app, self.names = app, frozenset(names)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket") or is_known(host_in(scope), self.names):
+        if scope["type"] not in ("http", "websocket") or is_itself(scope) or is_known(host_in(scope), self.names):
             await self.app(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
@@ -69,6 +71,11 @@ class OnlyKnownHosts:
             headers = [(b"content-type", b"text/plain; charset=utf-8")]
             await send({"type": "http.response.start", "status": 400, "headers": headers})
             await send({"type": "http.response.body", "body": REFUSED})
+
+
+def is_itself(scope: MutableMapping[str, Any]) -> bool:
+    """Whether the server asks itself. Of a connection `server` is the address it came in at, which nobody can choose."""
+    return (scope.get("server") or ("",))[0] == ITSELF
 
 
 def host_in(scope: MutableMapping[str, Any]) -> str | None:

@@ -54,6 +54,22 @@ def test_another_name_gets_nothing(host: str | None) -> None:
     assert asked(host, ("*",)) == ["app"]
 
 
+def test_the_server_reaches_itself_and_nobody_else_under_that_name() -> None:
+    import httpx
+
+    async def app(scope, receive, send) -> None:
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def asks_itself() -> int:
+        transport = httpx.ASGITransport(app=OnlyKnownHosts(app, NAMES))  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url="http://prefect-in-memory/api") as client:
+            return (await client.post("/flow_runs/1/set_state")).status_code
+
+    assert asyncio.run(asks_itself()) == 204
+    assert asked("prefect-in-memory")[0]["status"] == 400  # through a connection
+
+
 def test_the_servers_own_life_is_no_request() -> None:
     assert asked(None, kind="lifespan") == ["app"]
 
