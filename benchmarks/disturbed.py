@@ -53,6 +53,7 @@ class DisturbedPlatform(DeployedPlatform):
     database: Path  # home of the database
     database_url: str
     workers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    places: dict[str, tuple[str, str]] = field(default_factory=dict)  # name of a worker -> its pool and device
 
     @property
     def more(self) -> dict[str, str]:
@@ -61,6 +62,7 @@ class DisturbedPlatform(DeployedPlatform):
     # --- workers -------------------------------------------------------------------------------------------------------
 
     def start_worker(self, name: str, pool: str, device: str = "cpu") -> None:
+        self.places[name] = (pool, device)
         log = (self.home / "prefect" / f"{name}.log").open("ab")
         with log:
             self.workers[name] = subprocess.Popen(
@@ -73,6 +75,11 @@ class DisturbedPlatform(DeployedPlatform):
         """The worker alone: what it runs is not asked."""
         self.workers[name].kill()
         self.workers[name].wait()
+
+    def start_dead_workers(self) -> None:
+        for name, process in list(self.workers.items()):
+            if process.poll() is not None:
+                self.start_worker(name, *self.places[name])
 
     def await_workers(self, pool: str, count: int, seconds: float = 120) -> None:
         """Until that many workers of `pool` have pulled once."""

@@ -133,6 +133,7 @@ class Scene:
         return self.row
 
 
+STARTING = ("Pending", "Submitting", "InfrastructurePending")
 ENDED = {"Crashed", *(outcome.state_name for outcome in OUTCOMES.values())}
 
 
@@ -158,21 +159,32 @@ def worker_killed(platform: DisturbedPlatform, samples: int) -> Row:
     name = worker_of(platform, job)
     scene.hit(lambda: platform.kill_worker(name))
     scene.is_right(job, ("Completed", "Crashed"))
-    row = scene.ends_well()
-    platform.start_worker(name, "gpu", name.removeprefix("worker-"))
-    return row
+    return scene.ends_well()
 
 
 def node_lost(platform: DisturbedPlatform, samples: int) -> Row:
     scene = Scene(platform, "node lost: worker and job", samples)
-    job = scene.heavy_job()
-    name = worker_of(platform, job)
-    scene.hit(lambda: (kill([platform.workers[name].pid, *platform.of(job)]), platform.workers[name].wait()))
+    return lose_node(platform, scene, scene.heavy_job())
+
+
+def node_lost_early(platform: DisturbedPlatform, samples: int) -> Row:
+    scene = Scene(platform, "node lost while the job starts", samples)
+    # The first job whose process is there and has not said that it runs.
+    job = platform.until(
+        lambda: next(
+            (one.id for one in platform.jobs_of(scene.flow_run) if one.state_name in STARTING and platform.of(one.id)), None
+        ),
+        300, "a job that starts",
+    )  # fmt: skip
+    return lose_node(platform, scene, job)
+
+
+def lose_node(platform: DisturbedPlatform, scene: Scene, job: UUID) -> Row:
+    worker = platform.workers[worker_of(platform, job)]
+    scene.hit(lambda: (kill([worker.pid, *platform.of(job)]), worker.wait()))
     scene.is_right(job, ("Crashed",))
     scene.next_job_works(job)
-    row = scene.ends_well()
-    platform.start_worker(name, "gpu", name.removeprefix("worker-"))
-    return row
+    return scene.ends_well()
 
 
 def orchestrator_lost(platform: DisturbedPlatform, samples: int) -> Row:
@@ -182,7 +194,7 @@ def orchestrator_lost(platform: DisturbedPlatform, samples: int) -> Row:
     scene.hit(lambda: (kill([worker.pid, *platform.of(scene.flow_run)]), worker.wait()))
     scene.is_shown(("interrupted",))
     scene.is_right(scene.flow_run, ("Crashed",))
-    platform.start_worker("orchestrator", "cpu")
+    platform.start_dead_workers()
     retry(platform, scene)
     return scene.ends_well()
 
@@ -286,7 +298,7 @@ def retry(platform: DisturbedPlatform, scene: Scene) -> None:
 
 
 ROWS = {
-    "job": job_killed, "cancel": cancelled, "retry": retried, "worker": worker_killed, "node": node_lost,
+    "job": job_killed, "cancel": cancelled, "retry": retried, "worker": worker_killed, "node": node_lost, "early": node_lost_early,
     "orchestrator": orchestrator_lost, "server": server_restarted, "database": database_gone,
 }  # fmt: skip
 
@@ -308,6 +320,7 @@ def full_rows(platform: DisturbedPlatform) -> list[Row]:
             rows.append(Row(failure=name, right_s=RUN_SECONDS, problems=[str(error)]))
         row = rows[-1]
         print(f"{row.failure}: {row.right_s:.1f} s {'; '.join(row.problems)}", file=sys.stderr, flush=True)
+        platform.start_dead_workers()
         platform.await_workers("gpu", len(DEVICES))
     return rows
 
