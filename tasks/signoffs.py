@@ -156,10 +156,13 @@ def run_to_resume(store: Store, plan: Digest, inputs: Mapping[str, Digest], resu
         return next((one for one in waiting if store.revoked_baseline(str(one.trail.get("baseline"))) is None), None)
     found, row = store.awaiting(UUID(resume)), store.get_run(resume)
     if found is None or row is None:
-        outcome = row.outcome if row is not None else None
         raise InputError(
-            f"run {resume[:8]} does not wait for a signature any more", value=outcome or "no such run",
-            fix=f"somebody else finished it; `quantplay show {resume[:8]}` says how",
+            f"run {resume[:8]} does not wait for a signature",
+            value="no such run" if row is None else row.outcome or row.state,
+            allowed="a run that ended `awaiting signature`",
+            fix="`quantplay show` lists the runs" if row is None
+            else f"`quantplay show {resume[:8]}` says how it ended" if row.outcome is not None
+            else "run its plan again without naming a run: it goes on with what is recorded",
         )  # fmt: skip
     changed = [kind for kind, content in inputs.items() if found.inputs.get(kind) != content]
     if row.plan != plan or changed:
