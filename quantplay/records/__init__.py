@@ -21,6 +21,7 @@ from quantplay.records.package import MadeOf, PackageRef
 from quantplay.records.place import Fingerprint, Hardware, Software
 from quantplay.records.results import Artifact, Baseline, Candidate, EnvelopeChoice, Evaluation, Recipe
 from quantplay.records.revalidation import Revalidation, StackChange, StandingStatus, Trigger
+from quantplay.records.sensitivity import Check, GroupSensitivity, Sensitivity, TypeDamage
 from quantplay.records.update import EarlierSlice, Update
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "CalibrationCheck",
     "CalibrationFinding",
     "Candidate",
+    "Check",
     "Decision",
     "Digest",
     "Divergence",
@@ -42,6 +44,7 @@ __all__ = [
     "FileEntry",
     "Fingerprint",
     "GateChange",
+    "GroupSensitivity",
     "Hardware",
     "InputKind",
     "Inputs",
@@ -55,6 +58,7 @@ __all__ = [
     "Record",
     "Revalidation",
     "Role",
+    "Sensitivity",
     "SignOff",
     "SliceVerdict",
     "Software",
@@ -64,6 +68,7 @@ __all__ = [
     "StandingStatus",
     "TargetCheck",
     "Trigger",
+    "TypeDamage",
     "Update",
     "Verdict",
     "Waiver",
