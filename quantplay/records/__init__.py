@@ -22,6 +22,7 @@ from quantplay.records.place import Fingerprint, Hardware, Software
 from quantplay.records.results import Artifact, Baseline, Candidate, EnvelopeChoice, Evaluation, Recipe
 from quantplay.records.revalidation import Revalidation, StackChange, StandingStatus, Trigger
 from quantplay.records.sensitivity import Check, GroupSensitivity, Sensitivity, TypeDamage
+from quantplay.records.training import CurvePoint, Training, TrainingSettings
 from quantplay.records.update import EarlierSlice, Update
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "CalibrationFinding",
     "Candidate",
     "Check",
+    "CurvePoint",
     "Decision",
     "Digest",
     "Divergence",
@@ -67,6 +69,8 @@ __all__ = [
     "StackChange",
     "StandingStatus",
     "TargetCheck",
+    "Training",
+    "TrainingSettings",
     "Trigger",
     "TypeDamage",
     "Update",

@@ -71,6 +71,9 @@ class Recipe(Record):
     threads: int
     versions: dict[str, str]  # every library whose version can change the bytes
     converter: Digest  # of the converter's sources
+    trained: Digest | None = None  # sha256 of the master weights it is rounded from, where `model` was trained further
+
+    later = frozenset({"trained"})
 
 
 class Artifact(Record):
