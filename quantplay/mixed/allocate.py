@@ -14,8 +14,9 @@ from quantplay.errors import InputError
 
 Mix = dict[str, str]
 """Group -> ggml type."""
-GAP = 1e-7  # relative distance from the optimum at which the solver may stop
+GAP = 1e-6  # relative distance from the optimum at which the solver may stop
 TIME_LIMIT_SECONDS = 30.0
+PRICE_STEPS = 80  # halvings of the price's range
 SAFER_ROUNDS = 5  # the solver keeps to the budget within a tolerance; a mix over it is solved again with less
 
 
@@ -62,7 +63,7 @@ def solve(options: Options, budget_bytes: int, apart_from: Sequence[Mix] = (), d
     from scipy.sparse import lil_array
 
     # an option that costs no less and takes no less than another is never needed, unless a mix has to be unlike others
-    kept = options if apart_from else {group: worthwhile(choices) for group, choices in options.items()}
+    kept = options if apart_from else within_reach(options, budget_bytes)
     columns = [(group, option) for group, choices in kept.items() for option in choices]
     rows = {group: number for number, group in enumerate(kept)}
     matrix = lil_array((len(rows) + 1 + len(apart_from), len(columns)))
@@ -83,7 +84,7 @@ def solve(options: Options, budget_bytes: int, apart_from: Sequence[Mix] = (), d
     for _ in range(SAFER_ROUNDS):
         answer = milp(
             costs / scale, constraints=LinearConstraint(matrix.tocsr(), lower, upper), integrality=np.ones(len(columns)),
-            bounds=Bounds(0, 1), options={"mip_rel_gap": GAP, "time_limit": TIME_LIMIT_SECONDS},
+            bounds=Bounds(0, 1), options={"mip_rel_gap": GAP, "presolve": False, "time_limit": TIME_LIMIT_SECONDS},
         )  # fmt: skip
         if answer.x is None:
             raise LookupError(answer.message)
@@ -93,6 +94,37 @@ def solve(options: Options, budget_bytes: int, apart_from: Sequence[Mix] = (), d
             return {group: option.kind for group, option in chosen.items()}
         upper[len(rows)] -= (over + 1) / unit  # within the solver's tolerance, and still over the budget
     raise LookupError("no mix keeps exactly to the budget")
+
+
+def within_reach(options: Options, budget_bytes: int) -> Options:
+    """`options` without those that no optimal mix can hold: few are left, so that large models are solved in a moment.
+
+    Lagrangian bound (Kellerer et al., 11.4): with a price of `p` a byte, sum of min(cost + p * bytes) - p * budget is a lower bound
+    of every mix's cost, and giving a group another option raises it by that option's distance from its group's minimum.
+    """
+    import numpy as np
+
+    ladders = {group: worthwhile(choices) for group, choices in options.items()}
+    upper = cost_of(ladders, greedy(ladders, budget_bytes))
+    costs = [np.array([option.cost for option in ladder]) for ladder in ladders.values()]
+    sizes = [np.array([float(option.bytes) for option in ladder]) for ladder in ladders.values()]
+
+    def fits(price: float) -> bool:
+        chosen = ((cost + price * size).argmin() for cost, size in zip(costs, sizes, strict=True))
+        return sum(size[index] for size, index in zip(sizes, chosen, strict=True)) <= budget_bytes
+
+    low, high = 0.0, 2 * max(float(cost.max()) for cost in costs) + 1e-300  # a byte dearer than any damage
+    for _ in range(PRICE_STEPS):
+        price = (low + high) / 2
+        low, high = (low, price) if fits(price) else (price, high)
+    price = high
+    prices = [cost + price * size for cost, size in zip(costs, sizes, strict=True)]
+    bound = sum(float(each.min()) for each in prices) - price * budget_bytes
+    slack = upper - bound + 1e-9 * abs(upper)
+    return {
+        group: [option for option, value in zip(ladder, each, strict=True) if value - each.min() <= slack]
+        for (group, ladder), each in zip(ladders.items(), prices, strict=True)
+    }
 
 
 def worthwhile(choices: Sequence[Option]) -> list[Option]:
@@ -109,19 +141,28 @@ def greedy(options: Options, budget_bytes: int) -> Mix:
     ladders = {group: worthwhile(choices) for group, choices in options.items()}
     at = dict.fromkeys(ladders, 0)
     left = budget_bytes - sum(ladder[0].bytes for ladder in ladders.values())
-    while True:
-        steps = []
-        for group, ladder in ladders.items():
-            here = ladder[at[group]]
-            for number in range(at[group] + 1, len(ladder)):
-                more = ladder[number].bytes - here.bytes
-                if more <= left:
-                    steps.append((-(here.cost - ladder[number].cost) / more, group, number))
-        if not steps:
-            return {group: ladder[at[group]].kind for group, ladder in ladders.items()}
-        _, group, number = min(steps)
-        left -= ladders[group][number].bytes - ladders[group][at[group]].bytes
-        at[group] = number
+
+    def best_step(group: str) -> tuple[float, str, int] | None:
+        ladder, here = ladders[group], ladders[group][at[group]]
+        steps = [
+            ((to.cost - here.cost) / (to.bytes - here.bytes), group, number)
+            for number, to in enumerate(ladder)
+            if number > at[group] and to.bytes - here.bytes <= left
+        ]
+        return min(steps, default=None)
+
+    open_steps = {group: step for group in ladders if (step := best_step(group))}
+    while open_steps:
+        _, group, number = min(open_steps.values())
+        if ladders[group][number].bytes - ladders[group][at[group]].bytes <= left:
+            left -= ladders[group][number].bytes - ladders[group][at[group]].bytes
+            at[group] = number
+        # what was left has shrunk since this group's step was looked for, or the step is taken
+        if step := best_step(group):
+            open_steps[group] = step
+        else:
+            del open_steps[group]
+    return {group: ladder[at[group]].kind for group, ladder in ladders.items()}
 
 
 def uniform_mixes(options: Options, budget_bytes: int | None = None) -> list[Mix]:

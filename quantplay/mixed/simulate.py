@@ -1,0 +1,323 @@
+"""The full-precision model in torch with any groups stored as any ggml types, and how far its predictions then move.
+
+The inputs of every block are kept from one forward of the full-precision model (and of other models on request), so that a changed
+group costs only its own block and those after it. The cost is counted in block-forward-tokens: one block over one token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from quantplay.digest import digest_of, digest_of_file
+from quantplay.engines.ggml import ABORTS_WITHOUT_IMPORTANCE, KINDS, NEEDS_IMPORTANCE
+from quantplay.engines.gguf_header import read_gguf_header
+from quantplay.engines.transformers_model import load_model
+from quantplay.errors import Fault, InputError
+from quantplay.mixed.groups import Group, groups_of
+from quantplay.mixed.tensors import Weights
+from quantplay.quantizers.importance import ImportanceMatrix, fixed_threads
+
+if TYPE_CHECKING:
+    import torch
+
+Assignment = Mapping[str, str]
+"""Group name -> ggml type; groups left out stay in full precision."""
+ROWS_AT_ONCE = 8
+FEWEST_SEQUENCES = 2
+LOGIT_TOLERANCE = 1e-3  # of the largest logit: float32 sums in another order
+
+
+@dataclass(frozen=True, kw_only=True)
+class Damage:
+    """KL(full precision || changed), nats a position."""
+
+    values: tuple[float, ...]  # mean over the scored positions of each sequence
+
+    @property
+    def mean_nats(self) -> float:
+        return float(np.mean(self.values))
+
+    @property
+    def standard_error(self) -> float:
+        """Over sequences: positions of one text are not independent."""
+        return float(np.std(self.values, ddof=1) / len(self.values) ** 0.5)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """An assignment by place."""
+
+    embedding: tuple[tuple[str, str], ...]
+    blocks: tuple[tuple[tuple[str, str], ...], ...]
+    head: tuple[tuple[str, str], ...]
+
+    def shared_with(self, other: Layout) -> int:
+        """The first block whose input differs or that differs itself; -1: the embedding does."""
+        if self.embedding != other.embedding:
+            return -1
+        same = (mine == theirs for mine, theirs in zip(self.blocks, other.blocks, strict=True))
+        return next((block for block, equal in enumerate(same) if not equal), len(self.blocks))
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The inputs of every block of one model, and after them its final hidden state: blocks + 1 times (rows, tokens, hidden)."""
+
+    layout: Layout
+    inputs: tuple[torch.Tensor, ...]
+
+
+class Simulator:
+    """One model on fixed token rows. Not safe for threads."""
+
+    def __init__(
+        self,
+        model_folder: Path,
+        reference_gguf: Path,
+        importance: ImportanceMatrix | None,
+        rows: np.ndarray,
+        *,
+        threads: int,
+        positions: int | None = None,
+    ) -> None:
+        """rows: token ids (sequences, tokens). positions: how many of a row's second half are scored, evenly spaced; None: all.
+
+        Raises InputError where there are too few rows, weights that are not finite, or an architecture without Llama's parts.
+        """
+        require_rows(rows)
+        self.threads, self.rows, self.importance = threads, rows, importance
+        self.reference_gguf = reference_gguf
+        header = read_gguf_header(reference_gguf)
+        self.shapes = {name: tensor.shape for name, tensor in header.tensors.items()}
+        self.full_bytes = {name: tensor.size_bytes for name, tensor in header.tensors.items()}
+        self.groups = {group.name: group for group in groups_of(self.shapes)}
+        self.block_forward_tokens = 0
+        self.positions = scored_positions(rows.shape[1], positions)
+        with fixed_threads(threads):
+            self.model = load_model(model_folder)
+            self.weights = Weights(
+                self.model,
+                {name: self.shapes[name] for group in self.groups.values() for name in group.tensors},
+                importance.values if importance else {},
+                threads,
+            )
+            self.embedding, self.blocks, self.norm, self.head = parts_of(self.model)
+            self.block_arguments = self.watched_arguments()
+            self.kept: list[Kept] = []
+            self.keep({})
+            self.require_equal_logits()
+
+    def identity(self) -> str:
+        """Digest of all that determines a measurement, but for the assignment."""
+        return digest_of({"model": self.model_digest, "importance": self.importance and self.importance.digest(),
+                          "rows": self.rows_digest, "positions": self.positions.tolist(), "threads": self.threads,
+                          "versions": versions()})  # fmt: skip
+
+    @property
+    def model_digest(self) -> str:
+        return digest_of_file(self.reference_gguf)
+
+    @property
+    def rows_digest(self) -> str:
+        return hashlib.sha256(np.ascontiguousarray(self.rows, dtype="<i8").tobytes()).hexdigest()
+
+    def possible(self, group: Group, kind: str) -> bool:
+        """Whether llama.cpp stores this group as `kind`: some types need an importance matrix."""
+        for name in group.tensors:
+            covered = self.importance is not None and name in self.importance.values
+            if not covered and (
+                kind in ABORTS_WITHOUT_IMPORTANCE or (kind in NEEDS_IMPORTANCE and group.block is not None)
+            ):
+                return False
+        return True
+
+    def damage(self, assignment: Assignment) -> Damage:
+        """Damage of the model with these groups stored so, over all rows."""
+        return self.damages([assignment])[0]
+
+    def damages(self, assignments: Sequence[Assignment], sequences: slice = slice(None)) -> list[Damage]:
+        """The same for several assignments at once, over some rows: blocks in which they agree run them in one batch.
+
+        The values depend in their last bits on which assignments run together.
+        """
+        import torch
+
+        layouts = [self.layout(assignment) for assignment in assignments]
+        numbers = np.arange(len(self.rows))[sequences]
+        values: list[list[float]] = [[] for _ in layouts]
+        with fixed_threads(self.threads), torch.inference_mode():
+            for start in range(0, len(numbers), ROWS_AT_ONCE):
+                part = torch.from_numpy(numbers[start : start + ROWS_AT_ONCE])
+                reference = self.log_probabilities(self.kept[0].inputs[-1][part], ())
+                states = self.run(layouts, part)
+                for index, (layout, state) in enumerate(zip(layouts, states, strict=True)):
+                    changed = self.log_probabilities(state, layout.head)
+                    kl = (reference.exp() * (reference - changed)).sum(dim=-1).clamp(min=0)  # rounding near 0
+                    values[index] += kl.mean(dim=1).tolist()
+            self.restore()
+        return [Damage(values=tuple(row)) for row in values]
+
+    def keep(self, assignment: Assignment) -> None:
+        """Keep every block's inputs of the model with `assignment`, so that models near it restart from there."""
+        import torch
+
+        layout = self.layout(assignment)
+        with fixed_threads(self.threads), torch.inference_mode():
+            inputs: list[list[torch.Tensor]] = [[] for _ in range(len(self.blocks) + 1)]
+            for start in range(0, len(self.rows), ROWS_AT_ONCE):
+                part = torch.arange(start, min(start + ROWS_AT_ONCE, len(self.rows)))
+                state = self.embedded(part, layout)
+                for block, types in enumerate(layout.blocks):
+                    inputs[block].append(state)
+                    state = self.through(block, types, state)
+                inputs[-1].append(state)
+            self.restore()
+        self.kept.append(Kept(layout, tuple(torch.cat(parts) for parts in inputs)))
+
+    # --- the forward pass ------------------------------------------------------------------------------------------
+
+    def layout(self, assignment: Assignment) -> Layout:
+        unknown = [name for name in assignment if name not in self.groups]
+        wrong = sorted({kind for kind in assignment.values() if kind not in KINDS})
+        if unknown or wrong:
+            raise InputError(
+                "no such groups or types",
+                faults=[Fault(where=name, what="is no group of this model", allowed=", ".join(self.groups)) for name in unknown]
+                + [Fault(where=kind, what="is no ggml type for weights", allowed=", ".join(KINDS)) for kind in wrong],
+            )  # fmt: skip
+        by_place: dict[int | str, list[tuple[str, str]]] = {}
+        for name, kind in assignment.items():
+            group = self.groups[name]
+            for tensor in group.tensors:
+                place = group.block if group.block is not None else tensor
+                by_place.setdefault(place, []).append((tensor, kind))
+        embedding = tuple(by_place.get("token_embd.weight", ()))
+        head = embedding if "output.weight" not in self.shapes else tuple(by_place.get("output.weight", ()))
+        blocks = tuple(tuple(sorted(by_place.get(block, ()))) for block in range(len(self.blocks)))
+        return Layout(embedding, blocks, head)
+
+    def run(self, layouts: Sequence[Layout], part: torch.Tensor) -> list[torch.Tensor]:
+        """Final hidden states (rows, tokens, hidden) of each layout, each from the nearest kept model."""
+        import torch
+
+        starts, states = [], []
+        for layout in layouts:
+            base = max(self.kept, key=lambda kept, layout=layout: layout.shared_with(kept.layout))
+            shared = layout.shared_with(base.layout)
+            starts.append(max(shared, 0))
+            states.append(self.embedded(part, layout) if shared < 0 else base.inputs[shared][part])
+        for block in range(min(starts), len(self.blocks)):
+            together: dict[tuple[tuple[str, str], ...], list[int]] = {}
+            for index, layout in enumerate(layouts):
+                if starts[index] <= block:
+                    together.setdefault(layout.blocks[block], []).append(index)
+            for types, members in together.items():
+                out = self.through(block, types, torch.cat([states[index] for index in members]))
+                for index, state in zip(members, out.split(len(part)), strict=True):
+                    states[index] = state
+        return states
+
+    def embedded(self, part: torch.Tensor, layout: Layout) -> torch.Tensor:
+        import torch
+
+        self.weights.put(
+            ["token_embd.weight"] if "token_embd.weight" in self.weights.shapes else [], dict(layout.embedding)
+        )
+        return self.embedding(torch.from_numpy(self.rows)[part])
+
+    def through(self, block: int, types: Sequence[tuple[str, str]], state: torch.Tensor) -> torch.Tensor:
+        self.weights.put(self.tensors_of(block), dict(types))
+        out = self.blocks[block](state, **self.block_arguments[block])
+        self.block_forward_tokens += state.shape[0] * state.shape[1]
+        return out[0] if isinstance(out, tuple) else out
+
+    def log_probabilities(self, state: torch.Tensor, head: Sequence[tuple[str, str]]) -> torch.Tensor:
+        """(rows, positions, vocabulary), float64, at the scored positions."""
+        self.weights.put(
+            [name for name in ("token_embd.weight", "output.weight") if name in self.weights.shapes], dict(head)
+        )
+        logits = self.head(self.norm(state[:, self.positions]))
+        return logits.double().log_softmax(dim=-1)
+
+    def tensors_of(self, block: int | None) -> list[str]:
+        return [name for group in self.groups.values() if group.block == block for name in group.tensors]
+
+    def restore(self) -> None:
+        """Full precision everywhere."""
+        self.weights.put(list(self.weights.shapes), {})
+
+    def watched_arguments(self) -> list[dict[str, Any]]:
+        """What the model itself hands each block beside the hidden state, for one row; it is the same for every row."""
+        import torch
+
+        seen: list[dict[str, Any]] = []
+        hooks = [
+            block.register_forward_pre_hook(lambda _, __, named: seen.append(named), with_kwargs=True)
+            for block in self.blocks
+        ]
+        try:
+            with torch.inference_mode():
+                self.model.base_model(input_ids=torch.from_numpy(self.rows[:1]), use_cache=False)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return [{name: value for name, value in named.items() if name != "hidden_states"} for named in seen]
+
+    def require_equal_logits(self) -> None:
+        """Our way through the parts gives what the model itself gives, or this architecture can't be scanned."""
+        import torch
+
+        with torch.inference_mode():
+            whole = self.model(input_ids=torch.from_numpy(self.rows[:1]), use_cache=False).logits[:, self.positions]
+            ours = self.head(self.norm(self.kept[0].inputs[-1][:1][:, self.positions]))
+        if not torch.isfinite(whole).all():
+            raise InputError("the full-precision model's predictions are NaN or infinite", fix="check the weights")
+        off = float((whole - ours).abs().max() / whole.abs().max())
+        if off > LOGIT_TOLERANCE:
+            raise unknown_parts(f"logits differ by {off:.2g} of the largest")
+
+
+def versions() -> dict[str, str]:
+    from importlib import metadata
+
+    return {name: metadata.version(name) for name in ("torch", "transformers", "llama-cpp-python")}
+
+
+def parts_of(model: Any) -> tuple[torch.nn.Module, torch.nn.ModuleList, torch.nn.Module, torch.nn.Module]:
+    """Embedding, blocks, last norm, output."""
+    base = model.base_model
+    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    blocks, norm = getattr(base, "layers", None), getattr(base, "norm", None)
+    if blocks is None or norm is None or head is None or embedding is None:
+        raise unknown_parts(type(model).__name__)
+    return embedding, blocks, norm, head
+
+
+def unknown_parts(value: str) -> InputError:
+    return InputError(
+        "this architecture can't be scanned: it is not an embedding, blocks, a norm and an output matrix", value=value,
+        allowed="models with the parts of Llama, such as Llama, Qwen, Mistral, Mixtral",
+    )  # fmt: skip
+
+
+def scored_positions(tokens: int, positions: int | None) -> np.ndarray:
+    """The second half of a row without its last token, as llama.cpp scores; or that many of them, evenly spaced."""
+    all_of_them = np.arange(tokens // 2, tokens - 1)
+    if positions is None or positions >= len(all_of_them):
+        return all_of_them
+    return all_of_them[np.linspace(0, len(all_of_them) - 1, positions).round().astype(int)]
+
+
+def require_rows(rows: np.ndarray) -> None:
+    if rows.ndim != 2 or rows.shape[0] < FEWEST_SEQUENCES or rows.shape[1] < 4:
+        raise InputError(
+            "too few held-out sequences to measure sensitivity", value=f"{rows.shape}",
+            allowed=f"at least {FEWEST_SEQUENCES} sequences of 4 tokens and more",
+            fix="add calibration texts, or lower mixed_precision.tokens",
+        )  # fmt: skip
