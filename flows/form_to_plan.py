@@ -74,6 +74,19 @@ PLACES: dict[str, str] = {
     "training.worth_per_gib_month": "business_case.worth_per_gib_month",
     "training.worth_per_point_month": "business_case.worth_per_point_month",
     "training.months": "business_case.months",
+    "how_to_train.file": "training.file",
+    "how_to_train.steps": "training.steps",
+    "how_to_train.learning_rate": "training.learning_rate",
+    "how_to_train.rows": "training.rows",
+    "how_to_train.row_tokens": "training.row_tokens",
+    "how_to_train.checkpoint_every": "training.checkpoint_every",
+    "how_to_train.patience": "training.patience",
+    "how_to_train.seed": "training.seed",
+    "mixing.max_artifact_mib": "mixed_precision.max_artifact_mib",
+    "mixing.growth_percent": "mixed_precision.growth_percent",
+    "mixing.types": "mixed_precision.types",
+    "mixing.sequences": "mixed_precision.sequences",
+    "mixing.tokens": "mixed_precision.tokens",
     "more.waivers": "deviations",
 }
 """Field of the form -> place in the plan. `skills` becomes evaluation.slices and gate.slices."""
@@ -124,8 +137,12 @@ def body_of(form: PlanForm) -> dict[str, Any]:
     for skill in values["skills"]:
         for key, (part, inner) in SKILL_PLACES.items():
             put(body, [part, "slices", skill["name"], inner], skill[key])
-    if set(body["business_case"]) == {"currency"}:  # nobody filled in the group
-        del body["business_case"]
+    for group, always in (
+        ("business_case", {"currency": values["training"]["currency"]}),
+        ("mixed_precision", {"types": []}),
+    ):
+        if body[group] == always:  # nobody filled in the group
+            del body[group]
     return body
 
 
@@ -185,7 +202,13 @@ def field_at(place: Place, form: PlanForm) -> str:
             if at == known:
                 entry = next((f", entry {part + 1}" for part in place[length:] if isinstance(part, int)), "")
                 return f"{field}{entry}"
-    groups = {"evaluation": "skills", "gate": "skills", "business_case": "training"}
+    groups = {
+        "evaluation": "skills",
+        "gate": "skills",
+        "business_case": "training",
+        "training": "how_to_train",
+        "mixed_precision": "mixing",
+    }
     return groups.get(str(place[0]), str(place[0])) if place else "form"
 
 

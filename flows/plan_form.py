@@ -196,6 +196,65 @@ class Training(Group):
     )
 
 
+class HowToTrain(Group):
+    """How it would be trained; nothing filled in: it is not."""
+
+    file: Text | None = Field(
+        default=None,
+        title="Texts to train on",
+        description="JSONL file with id and text, none of them holding a question. Needed where the group above is filled in.",
+    )
+    steps: Annotated[int, Field(ge=1, le=10_000_000)] | None = Field(
+        default=None, title="Updates of the weights, at most", description="Empty: 600."
+    )
+    learning_rate: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None,
+        title="Learning rate at its highest",
+        description="Falls to zero along a cosine. Empty: 0.0001.",
+    )
+    rows: Annotated[int, Field(ge=1, le=65_536)] | None = Field(
+        default=None, title="Sequences behind one update", description="Empty: 24."
+    )
+    row_tokens: Annotated[int, Field(ge=16, le=1_048_576)] | None = Field(
+        default=None, title="Tokens of one sequence", description="Empty: 256."
+    )
+    checkpoint_every: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        default=None,
+        title="Updates between two looks at the questions to try things on",
+        description="Empty: 25.",
+    )
+    patience: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        default=None, title="Looks without a gain after which it stops early", description="Empty: 6."
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**32)] | None = Field(
+        default=None, title="Seed of the order of the texts", description="Empty: 0."
+    )
+
+
+class Mixing(Group):
+    """How bytes are spent where the first candidate comes close; nothing filled in: the usual way."""
+
+    max_artifact_mib: Above0 | None = Field(
+        default=None, title="Largest file, MiB", description="Empty: as much larger as the next line says."
+    )
+    growth_percent: Annotated[float, Field(ge=0, le=400)] | None = Field(
+        default=None,
+        title="How much larger than the file that came short, percent",
+        description="Never larger than the largest file above. Empty: 25.",
+    )
+    types: tuple[Text, ...] = Field(
+        default=(),
+        title="Types a group of tensors may take",
+        description="ggml types such as Q4_K and Q6_K. Leave empty for a ladder around the type that came short.",
+    )
+    sequences: Annotated[int, Field(ge=4, le=4096)] | None = Field(
+        default=None, title="Calibration texts to measure over", description="Empty: 32."
+    )
+    tokens: Annotated[int, Field(ge=16, le=1_048_576)] | None = Field(
+        default=None, title="Longest of them, tokens", description="The rest is cut off. Empty: 256."
+    )
+
+
 class More(Group):
     """Everything else, with its usual values."""
 
@@ -238,7 +297,8 @@ class More(Group):
         ge=1,
         le=20,
         title="Attempts",
-        description="How many candidates may be put to the questions that decide. More attempts ask for more questions.",
+        description="How many candidates may be put to the questions that decide: 2 leave room for mixed precision after one that comes "
+        "close, 3 for training as well. More attempts ask for more questions.",
     )
     expected_flip_rate: float = Field(
         default=0.05,
@@ -318,6 +378,17 @@ class PlanForm(Group):
         title="Should it need training",
         description="Leave empty unless you would pay for training a model that comes out short. Then the engineering manager is "
         "asked to sign these numbers first.",
+    )
+    how_to_train: HowToTrain = Field(
+        default=HowToTrain(),
+        title="How it would be trained",
+        description="Leave empty unless the group above is filled in.",
+    )
+    mixing: Mixing = Field(
+        default=Mixing(),
+        title="Should it come close",
+        description="Then more bits go where they are missed most (mixed precision), if a second attempt is allowed below. Leave empty "
+        "for the usual way.",
     )
     more: More = Field(
         default=More(), title="Everything else", description="Usual values; leave them as they are the first time."

@@ -11,7 +11,7 @@ from prefect.runtime import flow_run
 from flows.cancelling import cancel_jobs
 from flows.form_fields import seen
 from flows.form_to_plan import filled, plan_of, plan_text, require_good
-from flows.plan_form import Data, More, People, PlanForm, Skill, Target, Training
+from flows.plan_form import Data, HowToTrain, Mixing, More, People, PlanForm, Skill, Target, Training
 from flows.quantize import playbook
 from quantplay.plan import Profile
 from quantplay.settings import settings
@@ -48,12 +48,14 @@ def quantize_form(
     people: Annotated[People, shown("people")],
     target: Annotated[Target, shown("target")] = Target(),  # noqa: B008 - frozen, and the form shows what it holds
     training: Annotated[Training, shown("training")] = Training(),  # noqa: B008 - likewise
+    how_to_train: Annotated[HowToTrain, shown("how_to_train")] = HowToTrain(),  # noqa: B008 - likewise
+    mixing: Annotated[Mixing, shown("mixing")] = Mixing(),  # noqa: B008 - likewise
     more: Annotated[More, shown("more")] = More(),  # noqa: B008 - likewise
 ) -> State[str]:
     """Write the plan that the form means, and run it as `quantize` would: the same values have the same plan digest."""
     form = filled(
         name=name, use_case=use_case, profile=profile, data=data, skills=skills, people=people, target=target,
-        training=training, more=more,
+        training=training, how_to_train=how_to_train, mixing=mixing, more=more,
     )  # fmt: skip
     path = plan_beside(plan_text(form), plan_of(form), form.data.folder)
     require_good(form, path, measured_here=settings().pool is None)

@@ -196,10 +196,51 @@ class BusinessCase(Part):
     months: float = Field(gt=0, le=120, description="How long the model will serve, in months of 30 days.")
 
 
+class MixedPrecision(Part):
+    """Play 5: after a candidate that comes close, bytes move to where they are missed most; the gate looks once more."""
+
+    max_artifact_mib: float | None = Field(
+        default=None, gt=0, description="Largest file in MiB (2^20 bytes). Empty: growth_percent decides."
+    )
+    growth_percent: float = Field(
+        default=25,
+        ge=0,
+        le=400,
+        description="How much larger than the file that came short, where no maximum is given.",
+    )
+    types: tuple[str, ...] = Field(
+        default=(),
+        description="ggml types a group of tensors may take, such as Q4_K. Empty: a ladder around the short one.",
+    )
+    sequences: int = Field(default=32, ge=4, le=4096, description="Calibration texts every measurement runs over.")
+    tokens: int = Field(
+        default=256, ge=16, le=1_048_576, description="Longest of them, in tokens; the rest is cut off."
+    )
+
+
+class Training(Part):
+    """Play 6: how the quantized model is trained, once a manager signed the business case."""
+
+    file: str = Field(
+        min_length=1, description="JSONL with `id` and `text`, relative to the plan; nothing the gate asks."
+    )
+    steps: int = Field(default=600, ge=1, le=10_000_000, description="Updates of the weights, at most.")
+    learning_rate: float = Field(default=1e-4, gt=0, le=1, description="At its highest; falls to zero along a cosine.")
+    rows: int = Field(default=24, ge=1, le=65_536, description="Sequences behind one update.")
+    row_tokens: int = Field(default=256, ge=16, le=1_048_576, description="Tokens of one sequence.")
+    checkpoint_every: int = Field(
+        default=50, ge=1, le=1_000_000, description="Updates between two looks at the dev split."
+    )
+    patience: int = Field(
+        default=5, ge=1, le=1000, description="Looks without a gain after which training stops early."
+    )
+    seed: int = Field(default=0, ge=0, lt=2**32, description="Of the order of the texts.")
+
+
 class Plan(Part):
     """One model, one purpose, one gate."""
 
-    later = frozenset({"business_case", "updates"})
+    later = frozenset({"business_case", "mixed_precision", "training", "updates"})
 
     schema_version: Literal[1] = Field(alias="schema", default=1, description="Version of this file's schema.")
     name: Name = Field(description="Short name: lower-case letters, digits, - and _.")
@@ -220,6 +261,12 @@ class Plan(Part):
     business_case: BusinessCase | None = Field(
         default=None, description="What training (play 6) would cost and win; without it, training is not considered."
     )
+    mixed_precision: MixedPrecision | None = Field(
+        default=None, description="How play 5 spends bytes; left out: the usual values. It needs a second attempt."
+    )
+    training: Training | None = Field(
+        default=None, description="How play 6 trains; needed beside a business case. It needs another attempt."
+    )
     updates: str | None = Field(
         default=None,
         pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
@@ -230,6 +277,11 @@ class Plan(Part):
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, populate_by_name=True
     )
+
+    @property
+    def mixing(self) -> MixedPrecision:
+        """What play 5 goes by, whether the plan says it or not."""
+        return self.mixed_precision or MixedPrecision()
 
     def gate_digest(self) -> str:
         return digest_of(self.gate.body())

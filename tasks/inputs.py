@@ -16,7 +16,7 @@ from quantplay.errors import IntegrityError
 from quantplay.evalset.task_layout import task_file_of, task_layout
 from quantplay.handoff.sources import stays_inside
 from quantplay.plan import Plan
-from quantplay.plays.pin import CALIBRATION_FILE, Paths
+from quantplay.plays.pin import CALIBRATION_FILE, TRAINING_FILE, Paths
 from quantplay.records import FileEntry, Inputs, Manifest
 from quantplay.store.artifacts import ArtifactStore
 
@@ -44,6 +44,7 @@ def materialised(plan: Plan, inputs: Inputs, artifacts: ArtifactStore, *, folder
         tasks=tasks,
         allow_code=plan.evaluation.allow_code,
         traffic=put_together(inputs.traffic) / "traffic.jsonl" if inputs.traffic is not None else None,
+        training=put_together(inputs.training) / TRAINING_FILE if inputs.training is not None else None,
     )
 
 

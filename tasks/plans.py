@@ -89,6 +89,8 @@ def names_in(plan: Plan) -> dict[str, str]:
     }
     if plan.calibration.traffic is not None:
         names["calibration.traffic"] = plan.calibration.traffic
+    if plan.training is not None:
+        names["training.file"] = plan.training.file
     if plan.model.commit is None:
         names["model.source"] = plan.model.source
     return names

@@ -9,7 +9,7 @@ from prefect import task
 from quantplay.errors import IntegrityError
 from quantplay.evalset.task_layout import read_bytes, task_layout
 from quantplay.handoff.contents import source_files
-from quantplay.plays.pin import require_unchanged
+from quantplay.plays.pin import TRAINING_FILE, require_unchanged
 from tasks.options import PLAY
 from tasks.workbench import RunRef, workbench
 
@@ -45,5 +45,6 @@ def sources_of(run: RunRef) -> dict[str, dict[str, Path]]:
         run.inputs, model=paths.model, calibration={"calibration.jsonl": paths.calibration},
         evaluation=paths.evaluation_files(), heldout={"heldout.jsonl": paths.heldout},
         traffic={"traffic.jsonl": paths.traffic} if paths.traffic else {},
+        training={TRAINING_FILE: paths.training} if paths.training else {},
     )  # fmt: skip
     return {kind: dict(files) for kind, files in found.items()}

@@ -27,6 +27,7 @@ def check_parts(report: CheckReport, width: int) -> Iterator[RenderableType]:
         ))  # fmt: skip
     if report.power is not None:
         yield power_view(report.power, width)
+        yield Text(report.room or "")
         yield ""
     if report.business_case is not None:
         yield business_case_view(report.business_case)

@@ -96,6 +96,8 @@ def moved(plan: Plan, old: Path, new: Path) -> Plan:
     body = plan.body()
     for part, names in {"calibration": ("file", "traffic"), "evaluation": ("gate", "dev", "heldout")}.items():
         body[part] |= {name: seen(body[part][name]) for name in names if body[part].get(name)}
+    if plan.training is not None:
+        body["training"]["file"] = seen(plan.training.file)
     body["evaluation"]["tasks"] = [seen(name) for name in body["evaluation"]["tasks"]]
     if plan.model.commit is None:
         body["model"]["source"] = seen(body["model"]["source"])

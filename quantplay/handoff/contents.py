@@ -154,6 +154,7 @@ def source_files(
     evaluation: Mapping[str, Path],
     heldout: Mapping[str, Path],
     traffic: Mapping[str, Path] | None = None,
+    training: Mapping[str, Path] | None = None,
 ) -> SourceFiles:
     """Where every pinned file lies; `model` is the folder of the weights, the others map manifest names to files."""
     known: dict[InputKind, Mapping[str, Path]] = {
@@ -164,6 +165,8 @@ def source_files(
     }
     if traffic:
         known["traffic"] = dict(traffic)
+    if training:
+        known["training"] = dict(training)
     return known
 
 

@@ -12,10 +12,12 @@ from pathlib import Path
 
 from quantplay.errors import Fault
 from quantplay.gate import PowerReport, power_report
+from quantplay.gate.ahead import room
 from quantplay.plan import BusinessCase, Gate
 from quantplay.plan_file import PlanFile, load_plan
 from quantplay.plays.business_case import Arithmetic, arithmetic
 from quantplay.plays.calibration import calibration_of, finding_faults, idle_waivers
+from quantplay.plays.check_ahead import ahead_faults, ahead_warnings
 from quantplay.plays.check_length import length_faults
 from quantplay.plays.check_rules import (
     deviation_faults,
@@ -46,7 +48,7 @@ from quantplay.records import CalibrationCheck, Digest, Record
 class SetSize(Record):
     """One file of data, as read."""
 
-    name: str  # gate | dev | heldout | calibration | traffic
+    name: str  # gate | dev | heldout | calibration | traffic | training
     entries: int
     slices: dict[str, int]  # slice -> items; empty for plain texts
 
@@ -64,6 +66,7 @@ class CheckReport(Record):
     power: PowerReport | None  # None where gate or gate split have faults
     calibration: CalibrationCheck | None = None  # None where the set can't be read
     business_case: Arithmetic | None = None  # of the plan, before anything is measured; None where it has none
+    room: str | None = None  # which plays the gate's attempts leave room for; None where the gate has faults
     seconds: float
 
     @property
@@ -79,19 +82,21 @@ def check_plan(path: Path, *, measured_here: bool = True) -> CheckReport:
     started = time.perf_counter()
     file = load_plan(path)
     part, base = file.parts, path.parent
-    sets = read_sets(file, part.get("evaluation"), part.get("calibration"), base)
+    sets = read_sets(file, part.get("evaluation"), part.get("calibration"), base, part.get("training"))
     calibration = calibration_of(file, sets, base)
     faults = (
         *file.faults,
         *sets.faults,
         *rule_faults(file, sets, base, measured_here),
         *finding_faults(file, calibration),
+        *ahead_faults(file, sets),
     )
     power = power_of(file, sets)
     warnings = (
         *rule_warnings(file, sets, base, measured_here),
         *power_warnings(file, power),
         *idle_waivers(file, calibration),
+        *ahead_warnings(file),
     )
     return CheckReport(
         path=str(path),
@@ -104,6 +109,7 @@ def check_plan(path: Path, *, measured_here: bool = True) -> CheckReport:
         power=power,
         calibration=calibration,
         business_case=business_case_of(file),
+        room=room_of(file),
         seconds=time.perf_counter() - started,
     )
 
@@ -111,6 +117,11 @@ def check_plan(path: Path, *, measured_here: bool = True) -> CheckReport:
 def business_case_of(file: PlanFile) -> Arithmetic | None:
     case = file.parts.get("business_case")
     return arithmetic(case) if isinstance(case, BusinessCase) else None
+
+
+def room_of(file: PlanFile) -> str | None:
+    gate: Gate | None = file.parts.get("gate")
+    return room(gate.attempts, training=file.parts.get("business_case") is not None) if gate is not None else None
 
 
 def in_order(faults: tuple[Fault, ...], path: Path) -> tuple[Fault, ...]:
@@ -206,7 +217,7 @@ def sizes(sets: Sets) -> Iterator[SetSize]:
         items = getattr(sets, name)
         if items is not None:
             yield SetSize(name=name, entries=len(items), slices=dict(Counter(item.slice for item in items)))
-    for name in ("heldout", "calibration", "traffic"):
+    for name in ("heldout", "calibration", "traffic", "training"):
         texts = getattr(sets, name)
         if texts is not None:
             yield SetSize(name=name, entries=len(texts), slices={})

@@ -11,7 +11,7 @@ from typing import TypeVar
 from quantplay import evalset
 from quantplay.errors import Fault, InputError
 from quantplay.evalset import EvalItem, TaskFile, TextSample
-from quantplay.plan import Calibration, Decoding, EvaluationSet
+from quantplay.plan import Calibration, Decoding, EvaluationSet, Training
 from quantplay.plan_file import Place, PlanFile, close_to
 
 T = TypeVar("T")
@@ -27,11 +27,18 @@ class Sets:
     heldout: tuple[TextSample, ...] | None = None
     calibration: tuple[TextSample, ...] | None = None
     traffic: tuple[TextSample, ...] | None = None
+    training: tuple[TextSample, ...] | None = None
     tasks: list[TaskFile] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
 
 
-def read_sets(file: PlanFile, evaluation: EvaluationSet | None, calibration: Calibration | None, base: Path) -> Sets:
+def read_sets(
+    file: PlanFile,
+    evaluation: EvaluationSet | None,
+    calibration: Calibration | None,
+    base: Path,
+    training: Training | None = None,
+) -> Sets:
     sets = Sets()
 
     def read(place: Place, name: str, reader: Callable[[Path], T]) -> T | None:
@@ -75,6 +82,8 @@ def read_sets(file: PlanFile, evaluation: EvaluationSet | None, calibration: Cal
         sets.calibration = read(("calibration", "file"), calibration.file, evalset.read_texts)
         if calibration.traffic is not None:
             sets.traffic = read(("calibration", "traffic"), calibration.traffic, evalset.read_texts)
+    if training is not None:
+        sets.training = read(("training", "file"), training.file, evalset.read_texts)
     return sets
 
 

@@ -11,7 +11,8 @@ from quantplay.plan import Plan
 from quantplay.records import Inputs, Manifest
 
 CALIBRATION_FILE = "calibration.jsonl"
-"""Name of the set inside its manifest."""
+TRAINING_FILE = "training.jsonl"
+"""Names of the sets inside their manifests."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,7 @@ class Paths:
     tasks: tuple[Path, ...]  # the team's own lm-eval task files
     allow_code: tuple[str, ...]  # names of those that may run Python
     traffic: Path | None = None  # sample of traffic to compare the calibration set with
+    training: Path | None = None  # texts that play 6 trains on
 
     def evaluation_files(self) -> dict[str, Path]:
         """Name inside the evaluation manifest -> file: the items, and every file that determines a task file's task."""
@@ -53,6 +55,7 @@ def locate(plan: Plan, base: Path) -> Paths:
         dev=base / plan.evaluation.dev,
         heldout=base / plan.evaluation.heldout,
         traffic=base / plan.calibration.traffic if plan.calibration.traffic else None,
+        training=base / plan.training.file if plan.training else None,
         tasks=tuple(base / task for task in plan.evaluation.tasks),
         allow_code=plan.evaluation.allow_code,
     )
@@ -67,16 +70,18 @@ def pin(plan: Plan, base: Path) -> Pinned:
 
 
 def pin_data(plan: Plan, paths: Paths) -> tuple[Manifest, ...]:
-    """Manifests of calibration, evaluation, held-out text and traffic: small, so they are digested anew before every play."""
+    """Manifests of calibration, evaluation, held-out text, traffic and training texts: small, so they are digested anew before every play."""
     of = evalset.manifest_of_files
-    data = (
+    data = [
         of("calibration", {CALIBRATION_FILE: paths.calibration}, plan.calibration.file),
         of("evaluation", paths.evaluation_files(), plan.evaluation.gate),
         of("heldout", {"heldout.jsonl": paths.heldout}, plan.evaluation.heldout),
-    )
-    if paths.traffic is None or plan.calibration.traffic is None:
-        return data
-    return (*data, of("traffic", {"traffic.jsonl": paths.traffic}, plan.calibration.traffic))
+    ]
+    if paths.traffic is not None and plan.calibration.traffic is not None:
+        data.append(of("traffic", {"traffic.jsonl": paths.traffic}, plan.calibration.traffic))
+    if paths.training is not None and plan.training is not None:
+        data.append(of("training", {TRAINING_FILE: paths.training}, plan.training.file))
+    return tuple(data)
 
 
 def require_unchanged(before: Inputs, plan: Plan, paths: Paths, *, model: bool = False) -> None:

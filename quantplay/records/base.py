@@ -13,7 +13,7 @@ Arm = Literal["source", "reference", "candidate"]
 """source: full precision as the team runs it (transformers); reference: full precision in the serving runtime."""
 Verdict = Literal["pass", "close", "broken", "inconclusive"]
 Split = Literal["dev", "gate"]
-InputKind = Literal["model", "calibration", "evaluation", "heldout", "traffic"]
+InputKind = Literal["model", "calibration", "evaluation", "heldout", "traffic", "training"]
 Role = Literal["ml_engineer", "product_owner", "engineering_manager", "on_call"]
 
 

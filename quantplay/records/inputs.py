@@ -36,16 +36,17 @@ class Manifest(Record):
 class Inputs(Record):
     """All that a run reads, pinned before any result exists."""
 
-    later = frozenset({"traffic"})
+    later = frozenset({"traffic", "training"})
 
     model: Manifest
     calibration: Manifest
     evaluation: Manifest
     heldout: Manifest
     traffic: Manifest | None = None  # sample of traffic the calibration set is compared with
+    training: Manifest | None = None  # texts that play 6 trains on
 
     @property
     def manifests(self) -> tuple[Manifest, ...]:
         """Every input there is."""
         known = (self.model, self.calibration, self.evaluation, self.heldout)
-        return known if self.traffic is None else (*known, self.traffic)
+        return (*known, *(one for one in (self.traffic, self.training) if one is not None))

@@ -26,7 +26,9 @@ from quantplay.records import (
     Recipe,
     Record,
     Revalidation,
+    Sensitivity,
     SignOff,
+    Training,
 )
 from quantplay.store import tables
 from quantplay.store.items import arms_of, insert_items, read_items
@@ -56,9 +58,12 @@ DECISION = Kind(name="decision", table=tables.decisions, model=Decision)
 PACKAGE = Kind(name="package", table=tables.packages, model=PackageRef)
 CALIBRATION = Kind(name="calibration check", table=tables.calibration_checks, model=CalibrationCheck)
 REVALIDATION = Kind(name="re-validation", table=tables.revalidations, model=Revalidation)
+SENSITIVITY = Kind(name="sensitivity", table=tables.sensitivities, model=Sensitivity)
+TRAINING = Kind(name="training", table=tables.trainings, model=Training)
 SIGNOFF = Kind(name="sign-off", table=tables.signoffs, model=SignOff)
 KINDS: tuple[Kind[Any], ...] = (
-    BASELINE, ENVELOPE, RECIPE, ARTIFACT, EVALUATION, DECISION, PACKAGE, CALIBRATION, SIGNOFF, MANIFEST
+    BASELINE, ENVELOPE, RECIPE, ARTIFACT, EVALUATION, DECISION, PACKAGE, CALIBRATION, SIGNOFF, MANIFEST,
+    SENSITIVITY, TRAINING,
 )  # fmt: skip
 
 

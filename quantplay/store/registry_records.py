@@ -18,6 +18,8 @@ from quantplay.records import (
     Manifest,
     PackageRef,
     Recipe,
+    Sensitivity,
+    Training,
 )
 from quantplay.store import (
     events,
@@ -123,6 +125,18 @@ class RecordRegistry(Database):
 
     def get_decision(self, key: str) -> Decision | None:
         return self._get(records.DECISION, key)
+
+    def put_sensitivity(self, key: str, sensitivity: Sensitivity) -> None:
+        self._put(records.SENSITIVITY, key, sensitivity)
+
+    def get_sensitivity(self, key: str) -> Sensitivity | None:
+        return self._get(records.SENSITIVITY, key)
+
+    def put_training(self, key: str, training: Training) -> None:
+        self._put(records.TRAINING, key, training)
+
+    def get_training(self, key: str) -> Training | None:
+        return self._get(records.TRAINING, key)
 
     def put_package(self, key: str, package: PackageRef) -> None:
         self._put(records.PACKAGE, key, package)

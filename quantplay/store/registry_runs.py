@@ -104,15 +104,18 @@ class RunRegistry(Database):
         outcome: str | None,
         exit_code: int,
         package: str | None = None,
+        left_at: str | None = None,
         state: Literal["finished", "failed", "cancelled"] = "finished",
         event: tuple[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        """How a run ended; `package` is the key of its package, `event` kind and body of the event recorded with it.
+        """How a run ended; `package` is the key of its package, `left_at` the play whose result ended it, `event` kind and body of the event recorded with it.
 
         An ending that another process reached meanwhile is not undone.
         """
         with self._begin() as connection:
-            done = runs.finish(connection, run, state=state, outcome=outcome, exit_code=exit_code, package=package)
+            done = runs.finish(
+                connection, run, state=state, outcome=outcome, exit_code=exit_code, package=package, left_at=left_at
+            )
             if done and event is not None:
                 events.append(connection, "quantplay", event[0], str(run), event[1])
 

@@ -51,6 +51,7 @@ class Run:
     prefect_flow_run_id: str | None
     package: str | None  # key of the package
     plays: tuple[RunPlay, ...]  # in the order they started
+    left_at: str | None = None  # envelope | ptq | mixed_precision | training: the play whose result ended it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +96,14 @@ def start(connection: Connection, *, plan: str, profile: str, run: UUID, prefect
 
 
 def finish(
-    connection: Connection, run: UUID, *, state: str, outcome: str | None, exit_code: int, package: str | None
+    connection: Connection,
+    run: UUID,
+    *,
+    state: str,
+    outcome: str | None,
+    exit_code: int,
+    package: str | None,
+    left_at: str | None = None,
 ) -> bool:
     """How a run ended. An ending that another process reached is not undone: False, unless it is the same."""
     table = tables.runs
@@ -107,7 +115,9 @@ def finish(
     connection.execute(
         sa.update(table)
         .where(table.c.id == run)
-        .values(state=state, outcome=outcome, exit_code=exit_code, package=package, finished_at=tables.NOW)
+        .values(
+            state=state, outcome=outcome, exit_code=exit_code, package=package, left_at=left_at, finished_at=tables.NOW
+        )
     )
     return True
 

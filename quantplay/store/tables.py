@@ -71,6 +71,9 @@ RECORDS: dict[str, dict[str, tuple[str, str]]] = {
         "samples": ("integer", "(j->>'samples')::integer"),
     },
     "revalidations": {"package": ("text", "j->>'package'"), "status": ("text", "j->>'status'")},
+    "sensitivities": {"model": ("text", "j->>'model'")},
+    "mixes": {"sensitivity": ("text", "j->>'sensitivity'")},
+    "trainings": {"weights": ("text", "j->>'weights'")},
     "signoffs": {
         "run": ("text", "j->>'run'"),
         "stage": ("text", "j->>'stage'"),
@@ -130,6 +133,9 @@ packages = _record_table("packages")
 calibration_checks = _record_table("calibration_checks")
 signoffs = _record_table("signoffs")
 revalidations = _record_table("revalidations")
+sensitivities = _record_table("sensitivities")
+mixes = _record_table("mixes")
+trainings = _record_table("trainings")
 
 meta = Table(
     "meta",
@@ -171,6 +177,7 @@ runs = Table(
     Column("finished_at", TIMESTAMP(timezone=True)),
     Column("prefect_flow_run_id", sa.Text),
     Column("package", sa.Text),
+    Column("left_at", sa.Text),  # envelope | ptq | mixed_precision | training: the play after which the run ended
     sa.Index("runs_newest", sa.text("started_at desc")),
 )
 

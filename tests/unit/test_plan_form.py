@@ -22,7 +22,7 @@ from flows.form_to_plan import (
     require_good,
     unescaped,
 )
-from flows.plan_form import SERVING_TYPES, More, PlanForm, Skill, Target, Training
+from flows.plan_form import SERVING_TYPES, HowToTrain, Mixing, More, PlanForm, Skill, Target, Training
 from quantplay.errors import PlanError
 from quantplay.plan import WAIVABLE, Plan
 from quantplay.plan_file import plan_from_text, read_plan
@@ -79,6 +79,14 @@ forms = st.fixed_dictionaries({
     "training": st.just(Training()) | st.builds(
         Training, training_cost=above0, requests_per_day=above0, tokens_per_request=above0, months=st.floats(0.1, 120),
         serving_cost_per_million_tokens=above0, serving_saving_percent=st.none() | st.floats(0, 100),
+    ),
+    "how_to_train": st.just(HowToTrain()) | st.builds(
+        HowToTrain, file=odd, steps=st.none() | st.integers(1, 5000), learning_rate=st.none() | st.floats(1e-6, 1),
+        row_tokens=st.none() | st.integers(16, 4096),
+    ),
+    "mixing": one_of(
+        Mixing, max_artifact_mib=st.none() | above0, growth_percent=st.none() | st.floats(0, 400),
+        types=st.lists(st.sampled_from(["Q4_K", "Q6_K", "IQ2_S"]), max_size=3), sequences=st.none() | st.integers(4, 4096),
     ),
     "more": one_of(
         More, trade_off=st.just("") | odd, waivers=waivers, task_files=st.lists(odd, max_size=2), attempts=st.integers(1, 20),
