@@ -6,8 +6,13 @@ they mean is `damage.py`'s business.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import ctypes
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from quantplay.errors import InputError
@@ -78,14 +83,15 @@ def solve(options: Options, budget_bytes: int, apart_from: Sequence[Mix] = (), d
             if other.get(group) == option.kind:
                 matrix[len(rows) + 1 + number, column] = 1
     lower: Any = np.array([1.0] * len(rows) + [-np.inf] * (1 + len(apart_from)))
-    upper: Any = np.array([1.0] * len(rows) + [room / unit] + [float(len(rows) - distance)] * len(apart_from))
+    upper: Any = np.array([1.0] * len(rows) + [(room + 0.5) / unit] + [float(len(rows) - distance)] * len(apart_from))
     costs = np.array([option.cost for _, option in columns])
     scale = max(float(np.abs(costs).max()), 1e-300)
     for _ in range(SAFER_ROUNDS):
-        answer = milp(
-            costs / scale, constraints=LinearConstraint(matrix.tocsr(), lower, upper), integrality=np.ones(len(columns)),
-            bounds=Bounds(0, 1), options={"mip_rel_gap": GAP, "presolve": False, "time_limit": TIME_LIMIT_SECONDS},
-        )  # fmt: skip
+        with without_chatter():
+            answer = milp(
+                costs / scale, constraints=LinearConstraint(matrix.tocsr(), lower, upper), bounds=Bounds(0, 1),
+                integrality=np.ones(len(columns)), options={"mip_rel_gap": GAP, "time_limit": TIME_LIMIT_SECONDS},
+            )  # fmt: skip
         if answer.x is None:
             raise LookupError(answer.message)
         chosen = {group: option for (group, option), taken in zip(columns, answer.x, strict=True) if taken > 0.5}
@@ -94,6 +100,21 @@ def solve(options: Options, budget_bytes: int, apart_from: Sequence[Mix] = (), d
             return {group: option.kind for group, option in chosen.items()}
         upper[len(rows)] -= (over + 1) / unit  # within the solver's tolerance, and still over the budget
     raise LookupError("no mix keeps exactly to the budget")
+
+
+@contextmanager
+def without_chatter() -> Iterator[None]:
+    """HiGHS 1.12 prints a line for debugging on the process's standard output, where our JSON goes."""
+    library, kept = ctypes.CDLL(None), os.dup(1)
+    with Path(os.devnull).open("wb") as nowhere:
+        sys.stdout.flush()
+        os.dup2(nowhere.fileno(), 1)
+        try:
+            yield
+        finally:
+            library.fflush(None)  # C keeps its own buffer
+            os.dup2(kept, 1)
+            os.close(kept)
 
 
 def within_reach(options: Options, budget_bytes: int) -> Options:

@@ -252,6 +252,11 @@ class Simulator:
         """Full precision everywhere."""
         self.weights.put(list(self.weights.shapes), {})
 
+    def put_all(self, assignment: Assignment) -> None:
+        """These groups' types in the model's own parameters, full precision elsewhere, until `restore`."""
+        types = {name: kind for group, kind in assignment.items() for name in self.groups[group].tensors}
+        self.weights.put(list(self.weights.shapes), types)
+
     def watched_arguments(self) -> list[dict[str, Any]]:
         """What the model itself hands each block beside the hidden state, for one row; it is the same for every row."""
         import torch

@@ -1,0 +1,172 @@
+"""The parts of a scan put together: estimates, intervals and interpolated types. Pure, and instant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from quantplay.errors import Fault, InputError
+from quantplay.mixed.interpolate import Estimate, between, estimate, interval, misfit, rank_agreement
+from quantplay.records import Check, GroupSensitivity, Sensitivity, TypeDamage
+
+
+def assemble(parts: Sequence[Mapping[str, Any]]) -> Sensitivity:
+    """The record of a scan whose parts are what `scan` returned. Raises InputError where they are not one whole scan."""
+    require_whole(parts)
+    header, hardness = parts[0]["header"], parts[0]["base"]
+    units = {name: body for part in parts for name, body in part["units"].items()}
+    gains = parts[0]["gains"]
+    checks = [check for name, unit in units.items() for check in checks_of(name, unit, hardness)]
+    off = misfit([(check.interpolated_nats, check.measured_nats) for check in checks])
+    measured = [name for name, unit in units.items() if unit["values"]]
+    fitted = Fit(measured, units, gains, hardness) if gains else None
+    base = estimate(hardness, hardness)
+    groups = tuple(group_of(group, units[group["group"]], hardness, off, gains, fitted) for group in header["groups"])
+    return Sensitivity(
+        model=header["model"],
+        importance=header["importance"],
+        rows=header["rows"],
+        sequences=header["sequences"],
+        tokens=header["tokens"],
+        positions=header["positions"],
+        types=tuple(header["types"]),
+        high=header["types"][0],
+        low=header["types"][-1],
+        base=header["base"],
+        groups=groups,
+        base_kl_nats=base.mean,
+        base_kl_se=base.se,
+        checks=tuple(sorted(checks, key=lambda check: (check.group, check.kind))),
+        exact_groups=len(measured),
+        proxy_agreement=fitted.agreement if fitted else None,
+        block_forward_tokens=sum(part["block_forward_tokens"] for part in parts),
+        full_scan_block_forward_tokens=full_scan(header),
+        seconds=round(sum(part["seconds"] for part in parts), 3),
+        peak_resident_bytes=max(part["peak_resident_bytes"] for part in parts),
+    )
+
+
+def require_whole(parts: Sequence[Mapping[str, Any]]) -> None:
+    if not parts:
+        raise InputError("a scan has no parts", fix="run the scan again")
+    keys = {part["header"]["key"] for part in parts}
+    if len(keys) > 1:
+        raise InputError("these are parts of different scans", value=", ".join(sorted(keys)), fix="run the scan again")
+    names = [name for part in parts for name in part["units"]]
+    wanted = [group["group"] for group in parts[0]["header"]["groups"]]
+    faults = [Fault(where=name, what="is in no part") for name in wanted if name not in names]
+    faults += [Fault(where=name, what="is in more than one part") for name in wanted if names.count(name) > 1]
+    if faults:
+        raise InputError("the parts are not one whole scan", faults=faults, fix="run the parts that are missing")
+
+
+def full_scan(header: Mapping[str, Any]) -> int:
+    """Block-forward-tokens of one full forward a group and type."""
+    each = header["blocks"] * header["sequences"] * header["tokens"]
+    return each * sum(len(group["bytes"]) for group in header["groups"])
+
+
+def anchors(unit: Mapping[str, Any]) -> tuple[str, str]:
+    """The measured types with the most and the fewest bits."""
+    kinds = [kind for kind in unit["errors"] if kind in unit["values"]]
+    return kinds[0], kinds[-1]
+
+
+def interpolated(unit: Mapping[str, Any], kind: str, hardness: Sequence[float]) -> Estimate:
+    high, low = anchors(unit)
+    errors, values = unit["errors"], unit["values"]
+    return between(
+        estimate(values[low], hardness), errors[low], estimate(values[high], hardness), errors[high], errors[kind]
+    )
+
+
+def checks_of(name: str, unit: Mapping[str, Any], hardness: Sequence[float]) -> list[Check]:
+    if not unit["values"]:
+        return []
+    extra = [kind for kind in unit["values"] if kind not in anchors(unit)]
+    return [
+        Check(
+            group=name,
+            kind=kind,
+            interpolated_nats=interpolated(unit, kind, hardness).mean,
+            measured_nats=estimate(unit["values"][kind], hardness).mean,
+        )
+        for kind in extra
+    ]
+
+
+def group_of(
+    group: Mapping[str, Any],
+    unit: Mapping[str, Any],
+    hardness: Sequence[float],
+    off: float,
+    gains: Mapping[str, float] | None,
+    fitted: Fit | None,
+) -> GroupSensitivity:
+    gain = estimate(unit["restored_gain"], hardness) if unit["restored_gain"] else None
+    types = []
+    for kind, stored_bytes in group["bytes"].items():
+        error = unit["errors"][kind]
+        if kind in unit["values"]:
+            how, sequences = "measured", len(unit["values"][kind])
+            found = estimate(unit["values"][kind], hardness)
+        elif unit["values"]:
+            how, sequences = "interpolated", 0
+            guess = interpolated(unit, kind, hardness)
+            found = Estimate(guess.mean, (guess.se**2 + (guess.mean * off) ** 2) ** 0.5)
+        else:
+            assert fitted is not None
+            assert gains is not None
+            how, sequences = "proxy", 0
+            found = fitted.of(gains[group["group"]], error)
+        low, high = interval(found, sequences or len(hardness))
+        types.append(
+            TypeDamage(
+                kind=kind, stored_bytes=stored_bytes, weight_error=error, mean_kl_nats=found.mean, mean_kl_se=found.se,
+                low_nats=low, high_nats=high, how=how, sequences=sequences,
+            )
+        )  # fmt: skip
+    return GroupSensitivity(
+        group=group["group"],
+        tensors=tuple(group["tensors"]),
+        block=group["block"],
+        weights=group["weights"],
+        full_bytes=group["full_bytes"],
+        types=tuple(types),
+        restored_gain_nats=gain.mean if gain else None,
+        restored_gain_se=gain.se if gain else None,
+        proxy_gain_nats=gains[group["group"]] if gains else None,
+    )
+
+
+class Fit:
+    """Damage of a group that was not measured: a line in logarithms through the measured ones, over the proxy's gain."""
+
+    def __init__(
+        self, measured: Sequence[str], units: Mapping[str, Any], gains: Mapping[str, float], hardness: Sequence[float]
+    ) -> None:
+        found = [estimate(units[name]["restored_gain"], hardness).mean for name in measured]
+        self.agreement = rank_agreement([gains[name] for name in measured], found)
+        self.least = min((gains[name] for name in measured if gains[name] > 0), default=1e-9)
+        x, y, slopes = [], [], []
+        for name in measured:
+            high, low = anchors(units[name])
+            errors, values = units[name]["errors"], units[name]["values"]
+            worst, best = max(np.mean(values[low]), 1e-12), max(np.mean(values[high]), 1e-12)
+            x.append(self.per_error(gains[name], errors[low]))
+            y.append(np.log(worst / errors[low]))
+            if errors[low] > errors[high] > 0:
+                slopes.append(np.log(worst / best) / np.log(errors[low] / errors[high]))
+        self.slope = float(np.median(slopes)) if slopes else 1.0
+        varied = len(set(x)) > 1
+        self.line = np.polyfit(x, y, 1) if varied else np.array([0.0, float(np.mean(y))])
+        self.spread = float(np.std(np.asarray(y) - np.polyval(self.line, x)))
+
+    def per_error(self, gain: float, error: float) -> float:
+        return float(np.log(max(gain, self.least / 2) / error))
+
+    def of(self, gain: float, error: float) -> Estimate:
+        mean = float(np.exp(np.polyval(self.line, self.per_error(gain, error)))) * error
+        return Estimate(mean, mean * self.spread)

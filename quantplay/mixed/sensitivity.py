@@ -1,0 +1,296 @@
+"""The sensitivity scan: the damage each group does as each type, measured where it has to be and estimated elsewhere.
+
+For every group two types are measured alone in the full-precision model, the one with the most bits and the one with the fewest,
+and the group is restored alone in the all-low model. That happens on few sequences; a figure that is not certain enough after them is
+measured on all. The types between are interpolated over their rounding error, and checked on a few groups.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quantplay.digest import digest_of
+from quantplay.engines.ggml import KINDS
+from quantplay.errors import Fault, InputError
+from quantplay.evalset import read_texts
+from quantplay.mixed.assemble import assemble
+from quantplay.mixed.groups import Group, group_bytes
+from quantplay.mixed.interpolate import SMALLEST, estimate, interval, rank_agreement
+from quantplay.mixed.journal import Journal
+from quantplay.mixed.proxy import restored_gains
+from quantplay.mixed.rows import held_out_rows, matrix_samples
+from quantplay.mixed.simulate import Simulator
+from quantplay.process import peak_resident_bytes
+from quantplay.quantizers.importance import load_importance, measure_importance, save_importance
+from quantplay.records import Sensitivity
+
+Progress = Callable[[int, int, str], None]
+ENOUGH_AGREEMENT = 0.9  # between the proxy's ranking and the measured one; below it more groups are measured
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanSettings:
+    """How exact a scan is."""
+
+    types: tuple[str, ...]  # ggml types a group may take
+    base: str | None = None  # every group's type in the all-low model; None: the one with the fewest bits
+    few: float = 0.25  # share of the sequences every figure is first measured on
+    uncertain: float = 0.35  # standard error over mean above which a figure is measured on all sequences
+    checks: int = 4  # groups in which an interpolated type is measured as well
+    most_groups: int = 400  # above it groups are ranked by the gradient proxy first
+    exact_share: float = 0.2  # of the groups, the first of the proxy's ranking
+    audit_share: float = 0.1  # of the groups, drawn by their names' digests from the others
+
+    def in_order(self) -> ScanSettings:
+        """With the types by bits, the most first, ties by name. Raises InputError on types ggml does not have."""
+        unknown = [kind for kind in (*self.types, *([self.base] if self.base else [])) if kind not in KINDS]
+        if unknown or not self.types:
+            raise InputError(
+                "these types can't be scanned", allowed=", ".join(KINDS),
+                faults=[Fault(where=kind, what="is no ggml type for weights") for kind in unknown],
+                value=None if self.types else "no types",
+            )  # fmt: skip
+        types = tuple(sorted(set(self.types), key=lambda kind: (-bits(kind), kind)))
+        return replace(self, types=types, base=self.base or types[-1])
+
+
+def bits(kind: str) -> float:
+    """Per weight, scales included."""
+    import gguf
+
+    block, size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[kind]]
+    return 8 * size / block
+
+
+def measure_sensitivity(
+    simulator: Simulator, settings: ScanSettings, *, journal: Path | None = None, on_progress: Progress | None = None
+) -> Sensitivity:
+    """The whole scan in this process. A scan that was killed goes on from `journal`."""
+    return assemble([scan(simulator, settings, journal=journal, on_progress=on_progress)])
+
+
+def scan(
+    simulator: Simulator,
+    settings: ScanSettings,
+    *,
+    journal: Path | None = None,
+    part: tuple[int, int] = (0, 1),
+    on_progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Part `part[0]` of `part[1]` of a scan, as JSON: `assemble` makes the record of all parts.
+
+    A group's figures do not depend on the part or on the groups measured before it.
+    """
+    number, count = part
+    if not 0 <= number < count:
+        raise InputError("there is no such part of a scan", value=f"{number} of {count}", allowed="0 <= part < parts")
+    started = time.perf_counter()
+    work = Work(simulator, settings.in_order(), journal)
+    mine = list(simulator.groups.values())[number::count]
+    wanted, gains = work.ranked(mine)
+    done = 0
+    while True:
+        for group in wanted[done:]:
+            work.unit(group)
+            done += 1
+            if on_progress is not None:
+                on_progress(done, len(wanted), "groups measured")
+        agreement = work.agreement(wanted, gains)
+        if len(wanted) == len(mine) or agreement is None or agreement >= ENOUGH_AGREEMENT:
+            break
+        wanted += ranked_further(mine, wanted, gains)  # the proxy is not to be trusted: measure as many again
+    names = {group.name for group in wanted}
+    return {
+        "header": work.header(),
+        "base": work.base_values(),
+        "units": {group.name: work.unit(group) if group.name in names else work.unmeasured(group) for group in mine},
+        "gains": gains,
+        "block_forward_tokens": work.cost(names),
+        "seconds": round(time.perf_counter() - started, 3),
+        "peak_resident_bytes": peak_resident_bytes(),
+    }
+
+
+class Work:
+    """One scan's measurements, each made once and journaled."""
+
+    def __init__(self, simulator: Simulator, settings: ScanSettings, journal: Path | None) -> None:
+        self.simulator, self.settings = simulator, settings
+        sequences = len(simulator.rows)
+        self.few = min(sequences, max(4, round(sequences * settings.few)))
+        self.key = digest_of({"simulator": simulator.identity(), "settings": asdict(settings)})
+        self.journal = Journal(journal, self.key)
+        self.kinds = {group.name: self.possible(group) for group in simulator.groups.values()}
+        self.base = {group.name: self.base_of(group) for group in simulator.groups.values()}
+        self.kept = False
+        names = sorted(self.kinds, key=by_digest)
+        between = settings.types[1:-1]
+        self.checked = {
+            name: between[index % len(between)] for index, name in enumerate(names[: settings.checks]) if between
+        }
+
+    def possible(self, group: Group) -> tuple[str, ...]:
+        kinds = tuple(kind for kind in self.settings.types if self.simulator.possible(group, kind))
+        if not kinds:
+            raise InputError(
+                f"{group.name} can't be stored as any of the types of the scan", value=", ".join(self.settings.types),
+                allowed="types that need no importance matrix, such as Q4_K or Q2_K", fix="add one to mixed_precision.types",
+            )  # fmt: skip
+        return kinds
+
+    def base_of(self, group: Group) -> str:
+        """The all-low type, or the next one the group can have."""
+        base = self.settings.base
+        assert base is not None
+        if self.simulator.possible(group, base):
+            return base
+        larger = [kind for kind in self.kinds[group.name] if bits(kind) >= bits(base)]
+        return larger[-1] if larger else self.kinds[group.name][0]
+
+    def base_values(self) -> list[float]:
+        """Damage of the all-low model, a sequence each."""
+        found = self.journal.get("base")
+        if found is None:
+            self.keep_base()
+            values = self.simulator.damage(self.base).values
+            found = {
+                "values": list(values),
+                "block_forward_tokens": 2 * self.simulator.rows.size * len(self.simulator.blocks),
+            }
+            self.journal.put("base", found)
+        return list(found["values"])
+
+    def keep_base(self) -> None:
+        if not self.kept:
+            self.simulator.keep(self.base)
+            self.kept = True
+
+    def unit(self, group: Group) -> dict[str, Any]:
+        """Everything measured about one group."""
+        found = self.journal.get(group.name)
+        if found is not None:
+            return found
+        hardness = self.base_values()
+        self.keep_base()
+        before = self.simulator.block_forward_tokens
+        kinds = self.kinds[group.name]
+        measured = [
+            kind for kind in dict.fromkeys((kinds[0], kinds[-1], self.checked.get(group.name))) if kind in kinds
+        ]
+        values = self.isolated(group, measured, slice(0, self.few))
+        # what alone does more harm than the whole all-low model is in no good mix, however exactly it is known
+        again = [kind for kind in measured if self.is_uncertain(values[kind], hardness)]
+        if again and self.few < len(hardness):
+            for kind, more in self.isolated(group, again, slice(self.few, None)).items():
+                values[kind] += more
+        others = {name: kind for name, kind in self.base.items() if name != group.name}
+        left = self.simulator.damages([others], slice(0, self.few))[0].values
+        body = {
+            "values": values,
+            "restored_gain": [low - rest for low, rest in zip(hardness, left, strict=False)],
+            "errors": {kind: self.simulator.weights.error(group.tensors, kind) for kind in kinds},
+            "block_forward_tokens": self.simulator.block_forward_tokens - before,
+        }
+        self.journal.put(group.name, body)
+        return body
+
+    def isolated(self, group: Group, kinds: Sequence[str], sequences: slice) -> dict[str, list[float]]:
+        found = self.simulator.damages([{group.name: kind} for kind in kinds], sequences)
+        return {kind: list(damage.values) for kind, damage in zip(kinds, found, strict=True)}
+
+    def is_uncertain(self, values: Sequence[float], hardness: Sequence[float]) -> bool:
+        found = estimate(values, hardness)
+        hopeless = interval(found, len(values))[0] > float(np.mean(hardness))
+        return found.mean > SMALLEST and found.relative > self.settings.uncertain and not hopeless
+
+    def unmeasured(self, group: Group) -> dict[str, Any]:
+        errors = {kind: self.simulator.weights.error(group.tensors, kind) for kind in self.kinds[group.name]}
+        return {"values": {}, "restored_gain": [], "errors": errors, "block_forward_tokens": 0}
+
+    # --- models too large to measure every group -------------------------------------------------------------------
+
+    def ranked(self, mine: Sequence[Group]) -> tuple[list[Group], dict[str, float] | None]:
+        """The groups to measure first, and the proxy's figures where it was asked."""
+        if len(self.simulator.groups) <= self.settings.most_groups:
+            return list(mine), None
+        found = self.journal.get("proxy")
+        if found is None:
+            before = self.simulator.block_forward_tokens
+            gains = restored_gains(self.simulator, self.base, slice(0, self.few))
+            found = {"gains": gains, "block_forward_tokens": self.simulator.block_forward_tokens - before}
+            self.journal.put("proxy", found)
+        gains = found["gains"]
+        by_gain = sorted(mine, key=lambda group: (-gains[group.name], group.name))
+        first = by_gain[: max(1, round(self.settings.exact_share * len(mine)))]
+        rest = sorted((group for group in mine if group not in first), key=lambda group: by_digest(group.name))
+        return first + rest[: max(4, round(self.settings.audit_share * len(mine)))], gains
+
+    def agreement(self, measured: Sequence[Group], gains: dict[str, float] | None) -> float | None:
+        if gains is None:
+            return None
+        damages = [estimate(self.unit(group)["restored_gain"], self.base_values()).mean for group in measured]
+        return rank_agreement([gains[group.name] for group in measured], damages)
+
+    def cost(self, names: set[str]) -> int:
+        self.base_values()
+        bodies = [self.journal.get(unit) for unit in ("base", "proxy", *sorted(names))]
+        return sum(int(body["block_forward_tokens"]) for body in bodies if body is not None)
+
+    def header(self) -> dict[str, Any]:
+        simulator = self.simulator
+        return {
+            "model": simulator.model_digest, "importance": simulator.importance and simulator.importance.digest(),
+            "rows": simulator.rows_digest, "sequences": len(simulator.rows), "tokens": int(simulator.rows.shape[1]),
+            "positions": len(simulator.positions), "blocks": len(simulator.blocks), "types": list(self.settings.types),
+            "base": self.settings.base, "key": self.key,
+            "groups": [
+                {
+                    "group": group.name, "tensors": list(group.tensors), "block": group.block, "weights": group.weights,
+                    "full_bytes": sum(simulator.full_bytes[name] for name in group.tensors),
+                    "bytes": {kind: group_bytes(group, kind, simulator.shapes) for kind in self.kinds[group.name]},
+                }
+                for group in simulator.groups.values()
+            ],
+        }  # fmt: skip
+
+
+def by_digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def ranked_further(mine: Sequence[Group], wanted: Sequence[Group], gains: dict[str, float] | None) -> list[Group]:
+    left = [group for group in mine if group not in wanted]
+    return sorted(left, key=lambda group: (-(gains or {})[group.name], group.name))[: len(wanted)]
+
+
+def scan_job(payload: dict[str, Any], report: Progress) -> dict[str, Any]:
+    """Job of quantplay.process: one part of a scan, as JSON for `assemble`.
+
+    payload: model (folder), reference (full-precision GGUF), calibration (JSONL), samples and sample_tokens (of the importance
+    matrix), importance (whether there is one), types, base or null, sequences, tokens, threads, journal (file), part, parts.
+    """
+    model, journal = Path(payload["model"]), Path(payload["journal"])
+    texts = [sample.text for sample in read_texts(Path(payload["calibration"]))]
+    used = matrix_samples(len(texts), payload["samples"])
+    rows = held_out_rows(model, texts[used:], sequences=payload["sequences"], tokens=payload["tokens"])
+    matrix = None
+    if payload["importance"]:
+        asked = {name: payload[name] for name in ("reference", "calibration", "samples", "sample_tokens", "threads")}
+        kept = journal.with_name(f"{journal.stem}.{digest_of([asked, used])[:16]}.importance")
+        if not kept.exists():
+            measured = measure_importance(
+                model, texts[:used], tokens=payload["sample_tokens"], threads=payload["threads"], on_progress=report
+            )
+            save_importance(measured, kept)
+        matrix = load_importance(kept)
+    simulator = Simulator(model, Path(payload["reference"]), matrix, rows, threads=payload["threads"])
+    settings = ScanSettings(types=tuple(payload["types"]), base=payload.get("base"))
+    part = (int(payload.get("part", 0)), int(payload.get("parts", 1)))
+    return scan(simulator, settings, journal=journal, part=part, on_progress=report)
