@@ -111,6 +111,14 @@ def test_a_large_model_takes_less_than_a_second_a_budget() -> None:
     assert (time.process_time() - started) / 3 < 1.0
 
 
+def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    for seed in range(8):
+        table = large_table(groups=17, seed=seed)
+        allocate(table, int(1.3 * smallest_bytes(table)))
+    print("mine")
+    assert capfd.readouterr().out == "mine\n"
+
+
 def test_a_budget_below_the_smallest_mix_names_the_smallest_size() -> None:
     table = large_table(groups=3)
     smallest = smallest_bytes(table)
