@@ -11,7 +11,7 @@ import numpy as np
 from quantplay.calibration.domain import FALSE_ALARMS, compare, drawn_from
 from quantplay.calibration.duplicates import ALIKE, copies, near_copies
 from quantplay.calibration.overlap import near_copies_in_texts, prompts_in_texts
-from quantplay.calibration.samples import Counted, Sample, counted
+from quantplay.calibration.samples import Counted, counted
 from quantplay.calibration.topics import largest_group
 from quantplay.evalset import EvalItem, TextSample
 from quantplay.plan import Deviation
@@ -164,16 +164,7 @@ def topics_rule(set_: Counted, _tokens: int, figures: Figures) -> Rule:
         )
 
 
-def leaks(samples: Sequence[TextSample], against: Against) -> tuple[CalibrationFinding, ...]:
-    """What is asked later, in texts that a model is trained on: found like in calibration samples, and never waived."""
-    whole = Counted(
-        unit="words",
-        samples=tuple(Sample(id=one.id, text=one.text, read=one.text, length=0, read_length=0) for one in samples),
-    )
-    return tuple(overlap_rule(whole, against, {}, "training texts"))
-
-
-def overlap_rule(set_: Counted, against: Against, figures: Figures, where: str = "calibration samples") -> Rule:
+def overlap_rule(set_: Counted, against: Against, figures: Figures) -> Rule:
     """What is asked later, whole or nearly, in a calibration sample: a quantizer that saw the questions isn't tested by them."""
     texts = [(sample.id, sample.text) for sample in set_.samples]
     sets = {
@@ -191,7 +182,7 @@ def overlap_rule(set_: Counted, against: Against, figures: Figures, where: str =
             both = exact | near
             yield CalibrationFinding(
                 rule="calibration.overlap",
-                what=f"{some(len(both), *what)} {'stands' if len(both) == 1 else 'stand'} in {where}"
+                what=f"{some(len(both), *what)} {'stands' if len(both) == 1 else 'stand'} in calibration samples"
                 + (f", {len(near)} with a few words changed" if near else "")
                 + ".",
                 value=few([f"{one} in {other}" for one, other in both.items()]),

@@ -211,6 +211,12 @@ def incidents(
 
 
 @registry.command()
+def funnel(json: AsJson = False) -> None:
+    """Count where models leave the playbook. The play down the side, across how many runs and models, and with what outcome."""
+    start("funnel", json=json)
+
+
+@registry.command()
 def baselines(
     revoke: Annotated[
         str | None, typer.Option(metavar="KEY", help="Never reuse this one again; its first characters.")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from quantplay.calibration import Against, leaks
 from quantplay.errors import Fault
 from quantplay.gate.ahead import looks_needed
 from quantplay.plan import Gate, MixedPrecision
 from quantplay.plan_file import Place, PlanFile, close_to
 from quantplay.plays.check_sets import Sets
+from quantplay.qat.data import leaks_of
 
 TRAINING_LINES = "training:\n  file: training.jsonl"
 CASE_LINES = "business_case: {requests_per_day: ..., tokens_per_request: ..., training_cost: ..., months: ..., ...}"
@@ -56,13 +56,11 @@ def leak_faults(file: PlanFile, sets: Sets) -> Iterator[Fault]:
     if sets.training is None:
         return
     splits = {"gate": sets.gate, "dev": sets.dev}
-    against = Against(
-        evaluation={name: items for name, items in splits.items() if items is not None}, heldout=sets.heldout or ()
-    )
-    for finding in leaks(sets.training, against):
+    evaluation = {name: items for name, items in splits.items() if items is not None}
+    for leak in leaks_of(sets.training, evaluation, sets.heldout or ()):
         yield file.fault(
-            ("training", "file"), f"training.file: {finding.what[:1].lower()}{finding.what[1:].rstrip('.')}",
-            value=finding.value, allowed=finding.allowed, fix="remove these texts; a model that was trained on the questions is not tested by them",
+            ("training", "file"), f"training.file: {leak.where}: {leak.what}", value=leak.value, allowed=leak.allowed,
+            fix=leak.fix,
         )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from quantplay.records.package import MadeOf, PackageRef
 from quantplay.records.place import Fingerprint, Hardware, Software
 from quantplay.records.results import Artifact, Baseline, Candidate, EnvelopeChoice, Evaluation, Recipe
 from quantplay.records.revalidation import Revalidation, StackChange, StandingStatus, Trigger
-from quantplay.records.sensitivity import Check, GroupSensitivity, Sensitivity, TypeDamage
+from quantplay.records.sensitivity import Check, GroupSensitivity, ScanPart, Sensitivity, TypeDamage
 from quantplay.records.training import CurvePoint, Training, TrainingSettings
 from quantplay.records.update import EarlierSlice, Update
 
@@ -60,6 +60,7 @@ __all__ = [
     "Record",
     "Revalidation",
     "Role",
+    "ScanPart",
     "Sensitivity",
     "SignOff",
     "SliceVerdict",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -86,6 +86,15 @@ class Sensitivity(Record):
         """Groups by damage as `kind`, the worst first, ties by name."""
         damages = {group.group: group.of(kind).mean_kl_nats for group in self.groups if kind in kinds(group)}
         return tuple(sorted(damages, key=lambda name: (-damages[name], name)))
+
+
+class ScanPart(Record):
+    """What one worker measured of a scan that several share: `quantplay.mixed.assemble` makes the record of all parts."""
+
+    scan: Digest  # key of the sensitivity
+    part: int  # from 0
+    parts: int
+    measured: dict[str, Any]  # as `quantplay.mixed.sensitivity.scan` returned it
 
 
 def kinds(group: GroupSensitivity) -> tuple[str, ...]:

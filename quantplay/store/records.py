@@ -26,6 +26,7 @@ from quantplay.records import (
     Recipe,
     Record,
     Revalidation,
+    ScanPart,
     Sensitivity,
     SignOff,
     Training,
@@ -59,11 +60,12 @@ PACKAGE = Kind(name="package", table=tables.packages, model=PackageRef)
 CALIBRATION = Kind(name="calibration check", table=tables.calibration_checks, model=CalibrationCheck)
 REVALIDATION = Kind(name="re-validation", table=tables.revalidations, model=Revalidation)
 SENSITIVITY = Kind(name="sensitivity", table=tables.sensitivities, model=Sensitivity)
+SCAN_PART = Kind(name="part of a scan", table=tables.scan_parts, model=ScanPart)
 TRAINING = Kind(name="training", table=tables.trainings, model=Training)
 SIGNOFF = Kind(name="sign-off", table=tables.signoffs, model=SignOff)
 KINDS: tuple[Kind[Any], ...] = (
     BASELINE, ENVELOPE, RECIPE, ARTIFACT, EVALUATION, DECISION, PACKAGE, CALIBRATION, SIGNOFF, MANIFEST,
-    SENSITIVITY, TRAINING,
+    SENSITIVITY, SCAN_PART, TRAINING,
 )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from quantplay.records import (
     Manifest,
     PackageRef,
     Recipe,
+    ScanPart,
     Sensitivity,
     Training,
 )
@@ -131,6 +132,12 @@ class RecordRegistry(Database):
 
     def get_sensitivity(self, key: str) -> Sensitivity | None:
         return self._get(records.SENSITIVITY, key)
+
+    def put_scan_part(self, key: str, part: ScanPart) -> None:
+        self._put(records.SCAN_PART, key, part)
+
+    def get_scan_part(self, key: str) -> ScanPart | None:
+        return self._get(records.SCAN_PART, key)
 
     def put_training(self, key: str, training: Training) -> None:
         self._put(records.TRAINING, key, training)

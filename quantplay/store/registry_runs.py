@@ -144,6 +144,12 @@ class RunRegistry(Database):
             return runs.find(connection, limit=limit)
 
     @patiently
+    def passages(self) -> tuple[runs.Passage, ...]:
+        """How far every run came, oldest first: for the funnel."""
+        with self._begin() as connection:
+            return runs.passages(connection)
+
+    @patiently
     def next_attempt(self, *, plan: str, gate: str, model: str, items: str, artifact: str) -> int:
         """Number of the plan's look at the gate split, from 1; the same artifact keeps its number."""
         with self._begin() as connection:

@@ -19,6 +19,7 @@ from sqlalchemy.dialects.postgresql import insert
 from quantplay.errors import InputError
 from quantplay.store import tables
 from quantplay.store.locks import held_keys, lock_key, run_lock_key, turn_name
+from quantplay.store.signoffs import OPENED
 
 SETTLING = sa.text("interval '15 seconds'")
 """How long a young run, or a database that was just started, gets for taking its lock before a run counts as interrupted."""
@@ -52,6 +53,17 @@ class Run:
     package: str | None  # key of the package
     plays: tuple[RunPlay, ...]  # in the order they started
     left_at: str | None = None  # envelope | ptq | mixed_precision | training: the play whose result ended it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passage:
+    """How far a run came."""
+
+    run: UUID
+    model: str  # content of the pinned model; empty where the run was opened without saying
+    plays: frozenset[str]  # names of finished plays
+    left_at: str | None
+    outcome: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +201,26 @@ def _plays(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, list[RunPl
         values = dict(row._mapping)
         found.setdefault(values.pop("run"), []).append(RunPlay(**values))
     return found
+
+
+def passages(connection: Connection) -> tuple[Passage, ...]:
+    """How far every run came, oldest first."""
+    table, opened = tables.runs, tables.events.alias()
+    model = opened.c.body["inputs"]["model"].astext
+    query = (
+        sa.select(table.c.id, table.c.left_at, table.c.outcome, sa.func.coalesce(model, "").label("model"))
+        .join(opened, (opened.c.subject == sa.cast(table.c.id, sa.Text)) & (opened.c.kind == OPENED), isouter=True)
+        .order_by(table.c.started_at, table.c.id)
+    )
+    rows = connection.execute(query).all()
+    plays = _plays(connection, [row.id for row in rows])
+    return tuple(
+        Passage(
+            run=row.id, model=row.model, left_at=row.left_at, outcome=row.outcome,
+            plays=frozenset(play.play for play in plays.get(row.id, ())),
+        )
+        for row in rows
+    )  # fmt: skip
 
 
 def next_attempt(connection: Connection, *, plan: str, gate: str, model: str, items: str, artifact: str) -> int:

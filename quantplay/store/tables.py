@@ -72,6 +72,7 @@ RECORDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "revalidations": {"package": ("text", "j->>'package'"), "status": ("text", "j->>'status'")},
     "sensitivities": {"model": ("text", "j->>'model'")},
+    "scan_parts": {"scan": ("text", "j->>'scan'")},
     "mixes": {"sensitivity": ("text", "j->>'sensitivity'")},
     "trainings": {"weights": ("text", "j->>'weights'")},
     "signoffs": {
@@ -134,6 +135,7 @@ calibration_checks = _record_table("calibration_checks")
 signoffs = _record_table("signoffs")
 revalidations = _record_table("revalidations")
 sensitivities = _record_table("sensitivities")
+scan_parts = _record_table("scan_parts")
 mixes = _record_table("mixes")
 trainings = _record_table("trainings")
 

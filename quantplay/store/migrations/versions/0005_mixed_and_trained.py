@@ -1,4 +1,4 @@
-"""What plays 5 and 6 leave: sensitivities, mixes, trainings; and the play at which a model left the playbook."""
+"""What plays 5 and 6 leave: sensitivities and the parts they are put together from, mixes, trainings; and the play at which a model left the playbook."""
 
 from __future__ import annotations
 
@@ -29,6 +29,6 @@ END WHERE state = 'finished' AND outcome <> 'awaiting_signature';
 
 
 def upgrade() -> None:
-    columns = {"sensitivities": "model", "mixes": "sensitivity", "trainings": "weights"}
+    columns = {"sensitivities": "model", "scan_parts": "scan", "mixes": "sensitivity", "trainings": "weights"}
     script = "".join(RECORD.format(name=name, column=column) for name, column in columns.items()) + LEFT_AT
     op.get_bind().exec_driver_sql(script, execution_options={"no_parameters": True})
