@@ -267,7 +267,7 @@ class Simulator:
             for block in self.blocks
         ]
         try:
-            with torch.inference_mode():
+            with torch.no_grad():  # inference mode would keep them out of the proxy's backward pass
                 self.model.base_model(input_ids=torch.from_numpy(self.rows[:1]), use_cache=False)
         finally:
             for hook in hooks:

@@ -116,7 +116,7 @@ def require_covered(matrix: ImportanceMatrix, shapes: Mapping[str, Shape]) -> No
     if faults:
         raise InputError(
             "the importance matrix does not cover the model", faults=faults,
-            fix="choose a type above 4 bits, which needs none: layers such as fused experts are not measured yet",
+            fix="choose a type above 4 bits, which needs none",
         )  # fmt: skip
 
 

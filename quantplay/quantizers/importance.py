@@ -21,6 +21,7 @@ from quantplay.engines.transformers_model import load_model, load_tokenizer
 from quantplay.engines.whole_file import written_whole
 from quantplay.errors import Fault, InputError
 from quantplay.evalset import read_texts, require_finite_weights
+from quantplay.quantizers.importance_experts import watched_experts
 from quantplay.records import Digest
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ Progress = Callable[[int, int, str], None]
 class ImportanceMatrix:
     """Mean squared inputs."""
 
-    values: dict[str, np.ndarray]  # GGUF tensor name -> float32, shape (columns,)
+    values: dict[str, np.ndarray]  # GGUF tensor name -> float32, shape (columns,); experts' columns one after the other
     samples: int  # texts it was measured on
     tokens: int  # all tokens of those texts
 
@@ -70,7 +71,7 @@ def importance_of_tokens(
     layers = linear_layers(model)
     sums: dict[str, torch.Tensor] = {}
     seen = 0
-    with fixed_threads(threads), watched(layers, sums), torch.inference_mode():
+    with fixed_threads(threads), watched(layers, sums), watched_experts(model) as experts, torch.inference_mode():
         for index, sample in enumerate(samples):
             if not sample:
                 raise InputError("a calibration text has no tokens", value=f"sample {index + 1} of {len(samples)}")
@@ -82,6 +83,7 @@ def importance_of_tokens(
     if seen == 0:
         raise InputError("there are no calibration texts", allowed="at least one", fix="raise calibration.samples")
     values = {name: (total / seen).to(torch.float32).numpy() for name, total in sorted(sums.items())}
+    values |= experts.values()
     require_finite_values(values)
     return ImportanceMatrix(values=values, samples=len(samples), tokens=seen)
 
