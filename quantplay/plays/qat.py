@@ -1,0 +1,93 @@
+"""Play 6, quantization-aware training: from the artifact that fell short to one of the same types, rounded from trained weights."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from quantplay import process
+from quantplay.engines.ggml import NEEDS_IMPORTANCE
+from quantplay.errors import InputError
+from quantplay.plan import Plan
+from quantplay.plays.pin import Pinned
+from quantplay.process import Report
+from quantplay.records import Artifact, Recipe, Training, TrainingSettings
+
+SPARED = ("token_embd.weight", "output.weight")
+"""llama.cpp needs no importance for these, whatever their type."""
+
+
+def settings_of(plan: Plan, *, threads: int) -> TrainingSettings:
+    """What the plan says about training. Raises InputError where it says nothing."""
+    asked = plan.training
+    if asked is None:
+        raise InputError(
+            "the plan does not say how to train", fix="add a section `training:` with file, steps and learning_rate"
+        )
+    return TrainingSettings(
+        steps=asked.steps, learning_rate=asked.learning_rate, rows=asked.rows, row_tokens=asked.row_tokens,
+        checkpoint_every=asked.checkpoint_every, patience=asked.patience, seed=asked.seed, threads=threads,
+    )  # fmt: skip
+
+
+def grid_recipe(recipe: Recipe, artifact: Artifact) -> Recipe:
+    """The recipe of what training simulates: every tensor's type written out, an importance matrix only where llama.cpp demands one.
+
+    Trained weights have found their own optimum on the grid as it is; a matrix measured before training would move it.
+    """
+    kinds = artifact.tensors
+    needed = any(kind in NEEDS_IMPORTANCE for name, kind in kinds.items() if name not in SPARED)
+    needed |= recipe.type == "Q2_K_S" and "Q2_K" in kinds.values()
+    types = {f"^{re.escape(name)}$": kind for name, kind in kinds.items() if kind != "F32"}
+    return recipe.model_copy(update={"tensor_types": types, "importance_matrix": needed, "trained": None})
+
+
+def trained_recipe(recipe: Recipe, artifact: Artifact, training: Training) -> Recipe:
+    """How the trained artifact is made; `recipe` and `artifact` are those training started from."""
+    return grid_recipe(recipe, artifact).model_copy(update={"trained": training.weights})
+
+
+def train(
+    plan: Plan, pinned: Pinned, *, artifact: Artifact, recipe: Recipe, reference: Path, workdir: Path, out: Path, threads: int,
+    on_progress: Report | None = None,
+) -> Training:  # fmt: skip
+    """Train the full-precision weights so that they are good once rounded to the types of `artifact`; write them to `out`.
+
+    reference: full-precision GGUF of the source model. workdir: holds the checkpoint; a training that was killed goes on when it is
+    called with the same one. In a child process. Raises InputError on texts that hold what the evaluation asks, and where the loss
+    is no number any more.
+    """
+    if pinned.paths.training is None or pinned.inputs.training is None:
+        raise InputError("the plan names no training texts", fix="add `training: {file: ...}`")
+    paths = pinned.paths
+    outcome = process.run(
+        "quantplay.qat.job:train_job",
+        {
+            "model": str(paths.model), "model_content": pinned.inputs.model.content, "reference": str(reference),
+            "recipe": grid_recipe(recipe, artifact).body(), "artifact": artifact.body(), "calibration": str(paths.calibration),
+            "data": str(paths.training), "data_content": pinned.inputs.training.content, "gate": str(paths.gate),
+            "dev": str(paths.dev), "heldout": str(paths.heldout), "settings": settings_of(plan, threads=threads).body(),
+            "workdir": str(workdir), "out": str(out),
+        },
+        threads=threads, on_progress=on_progress,
+    )  # fmt: skip
+    return Training.model_validate(outcome.value)
+
+
+def export(
+    recipe: Recipe, pinned: Pinned, *, weights: Path, reference: Path, out: Path, cache: Path, scratch: Path,
+    on_progress: Report | None = None,
+) -> Artifact:  # fmt: skip
+    """Round the trained `weights` once, as `recipe` (of `trained_recipe`) says; raises IntegrityError where a served integer is not
+    the simulated one. reference: full-precision GGUF of the source model. In a child process.
+    """
+    outcome = process.run(
+        "quantplay.qat.export:export_job",
+        {
+            "recipe": recipe.body(), "model": str(pinned.paths.model), "reference": str(reference),
+            "calibration": str(pinned.paths.calibration), "weights": str(weights), "out": str(out), "cache": str(cache),
+            "scratch": str(scratch),
+        },
+        threads=recipe.threads, on_progress=on_progress,
+    )  # fmt: skip
+    return Artifact.model_validate(outcome.value)

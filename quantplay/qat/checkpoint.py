@@ -1,0 +1,94 @@
+"""A training's state on the disk: one file, written whole, so that a killed training goes on as if nothing had happened.
+
+Float32 tensors by role (`master/NAME`, `first/NAME` and `second/NAME` of Adam, `best/NAME`), torch's random state, and a line of
+JSON. Safetensors: reading it runs nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from quantplay.engines.whole_file import require_space, written_whole
+from quantplay.records import CurvePoint, Digest
+
+if TYPE_CHECKING:
+    import torch
+
+Tensors = dict[str, "torch.Tensor"]
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """Where a training is."""
+
+    step: int = 0  # steps done
+    curve: list[CurvePoint] = field(default_factory=list)
+    best_step: int = 0
+    tokens_seen: int = 0
+    losses: list[float] = field(default_factory=list)  # of the steps since the last point of the curve
+    seconds: float = 0.0  # of work, in all processes so far
+    finished: bool = False
+    stopped_early: bool = False
+
+
+@dataclass(kw_only=True)
+class State:
+    """All that the next step depends on."""
+
+    progress: Progress
+    masters: Tensors
+    first: Tensors  # Adam's running means of gradients, empty before the first step
+    second: Tensors  # and of their squares
+    best: Tensors  # masters at `best_step`
+    random: torch.Tensor  # torch's generator
+
+
+def save_state(path: Path, identity: Digest, state: State) -> None:
+    """Write the state; an older file stays until the new one is complete. Raises OutOfSpace on a full disk."""
+    from safetensors.torch import save_file
+
+    roles: dict[str, Tensors] = {
+        "master": state.masters, "first": state.first, "second": state.second, "best": state.best,
+    }  # fmt: skip
+    tensors = {f"{role}/{name}": on_cpu(one) for role, some in roles.items() for name, one in some.items()}
+    progress = asdict(state.progress) | {"curve": [point.body() for point in state.progress.curve]}
+    require_space(path, sum(one.numel() * one.element_size() for one in tensors.values()))
+    with written_whole(path) as partial:
+        text = json.dumps({"identity": identity, "progress": progress}, sort_keys=True)
+        save_file(tensors | {"random": state.random}, partial, metadata={"quantplay": text})
+
+
+def on_cpu(tensor: torch.Tensor) -> torch.Tensor:
+    # a copy, because safetensors refuses tensors that share memory: right after an improvement best and master are one
+    return tensor.detach().to("cpu", copy=True).contiguous()
+
+
+def load_state(path: Path, identity: Digest) -> State | None:
+    """What `save_state` wrote for the same `identity`; None where there is nothing, something else, or a damaged file."""
+    from safetensors import SafetensorError, safe_open
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            text: dict[str, Any] = json.loads((file.metadata() or {})["quantplay"])
+        if text["identity"] != identity:
+            return None
+        tensors = load_file(path)
+    except (OSError, SafetensorError, KeyError, ValueError):
+        return None
+    body = text["progress"]
+    body["curve"] = [CurvePoint.model_validate(point) for point in body["curve"]]
+    return State(
+        progress=Progress(**body), masters=role(tensors, "master"), first=role(tensors, "first"),
+        second=role(tensors, "second"), best=role(tensors, "best"), random=tensors["random"],
+    )  # fmt: skip
+
+
+def role(tensors: Mapping[str, torch.Tensor], name: str) -> Tensors:
+    return {key.removeprefix(f"{name}/"): tensor for key, tensor in tensors.items() if key.startswith(f"{name}/")}

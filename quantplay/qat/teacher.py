@@ -1,0 +1,115 @@
+"""The frozen full-precision model, and how far a student is from it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from quantplay.envelope.hardware import read_cpu
+from quantplay.errors import MissingDependency
+from quantplay.qat.data import Packed
+from quantplay.records.training import Objective, Precision
+
+if TYPE_CHECKING:
+    import torch
+
+FAST_BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})  # processor flags
+DEV_ROWS = 16  # a forward pass
+KEPT_BYTES = 1 << 30  # the teacher's predictions on the dev text are kept up to this size, beyond that made anew
+
+
+class Teacher:
+    """Full precision, never changed."""
+
+    def __init__(self, model: Any, precision: Precision) -> None:
+        self.model, self.precision = model.requires_grad_(False).eval(), precision
+        self.device = str(next(model.parameters()).device.type)
+        self.kept: dict[int, torch.Tensor] = {}
+
+    def logits(self, batch: Packed) -> torch.Tensor:
+        """At the counted positions, (positions, vocabulary)."""
+        import torch
+
+        with torch.no_grad():
+            return logits_of(self.model, batch)
+
+    def dev_logits(self, number: int, batch: Packed, parts: int) -> torch.Tensor:
+        """The same for one part of the dev text, remembered."""
+        if number in self.kept:
+            return self.kept[number]
+        found = self.logits(batch)
+        if found.numel() * found.element_size() * parts <= KEPT_BYTES:
+            self.kept[number] = found
+        return found
+
+
+def logits_of(model: Any, batch: Packed) -> torch.Tensor:
+    """Logits at the counted positions: the head, the costly part, sees no others. Texts of one row don't see each other, because
+    their positions start again at 0 (transformers' packed sequences)."""
+    import torch
+
+    device = next(model.parameters()).device
+    tokens, positions, counted = (
+        torch.from_numpy(array).to(device) for array in (batch.tokens, batch.positions, batch.counted)
+    )
+    out = model(input_ids=tokens, position_ids=positions, use_cache=False)
+    return out.logits[counted]
+
+
+def distance_sum(student: Any, teacher: Teacher, batch: Packed, objective: Objective) -> torch.Tensor:
+    """The loss summed over the batch's counted positions, in nats."""
+    import torch
+
+    if objective == "next token":
+        labels = torch.from_numpy(batch.labels[batch.counted]).to(teacher.device)
+        return torch.nn.functional.cross_entropy(
+            logits_of(student, batch).float(), labels, ignore_index=-1, reduction="sum"
+        )
+    target = torch.log_softmax(teacher.logits(batch).float(), dim=-1)
+    found = torch.log_softmax(logits_of(student, batch).float(), dim=-1)
+    return torch.nn.functional.kl_div(found, target, reduction="sum", log_target=True)
+
+
+def measure_dev(student: Any, teacher: Teacher, dev: Packed) -> tuple[float, float]:
+    """Mean divergence from the teacher at the counted positions, and the share where both find the same token likeliest. Float32."""
+    import torch
+
+    student.eval()
+    total = same = count = 0.0
+    starts = range(0, len(dev), DEV_ROWS)
+    with torch.no_grad():
+        for number, start in enumerate(starts):
+            part = dev.part(slice(start, start + DEV_ROWS))
+            target, found = teacher.dev_logits(number, part, len(starts)), logits_of(student, part)
+            log_p, log_q = torch.log_softmax(target.float(), dim=-1), torch.log_softmax(found.float(), dim=-1)
+            total += float(torch.nn.functional.kl_div(log_q, log_p, reduction="sum", log_target=True))
+            same += float((target.argmax(-1) == found.argmax(-1)).sum())
+            count += len(target)
+    return total / count, same / count
+
+
+def autocast(device: str, precision: str) -> AbstractContextManager[Any]:
+    import torch
+
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device, dtype=torch.bfloat16)
+
+
+def pick_device(asked: str | None) -> str:
+    import torch
+
+    there = torch.cuda.is_available()
+    if asked == "cuda" and not there:
+        raise MissingDependency("there is no CUDA device here", fix="train on the CPU, or on a machine that has one")
+    return asked or ("cuda" if there else "cpu")
+
+
+def pick_precision(device: str) -> Precision:
+    """bfloat16 where matrix products in it are faster than in float32."""
+    import torch
+
+    if device == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    _, flags = read_cpu()
+    return "bfloat16" if FAST_BFLOAT16 & set(flags) else "float32"
