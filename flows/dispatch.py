@@ -12,7 +12,7 @@ from typing import Any
 from prefect.runtime import flow_run
 
 from flows.cancelling import cancel_this_run
-from flows.fitting import require_worker
+from flows.fitting import require_worker, workers_that_fit
 from flows.give_back import hardware_of
 from flows.job_errors import error_of
 from flows.jobs import Job, await_job, find_or_send
@@ -23,8 +23,14 @@ from quantplay.settings import settings
 from tasks.baseline import baseline as measure_baseline
 from tasks.envelope import envelope as choose_envelope
 from tasks.evaluate import evaluate as measure_candidate
+from tasks.mixed_precision import artifact_of_mix as make_mix
+from tasks.mixed_precision import mix as choose_mix
+from tasks.mixed_precision import sensitivity as measure_sensitivity
+from tasks.mixed_precision import sensitivity_key, sensitivity_of_parts
 from tasks.progress import announce
 from tasks.ptq import ptq as quantize
+from tasks.qat import artifact_of_training as make_trained
+from tasks.qat import train as train_weights
 from tasks.sending import send_inputs
 from tasks.workbench import RunRef, workbench
 
@@ -57,6 +63,40 @@ def evaluate(run: RunRef, baseline: Digest, artifact: Digest) -> Digest:
     )
 
 
+def sensitivity(run: RunRef, baseline: Digest, short: Digest) -> Digest:
+    """Here in one part; on the pool's workers in as many parts as there are workers that can do it."""
+    if not run.sent:
+        return measure_sensitivity(run, short)
+    key = sensitivity_key(run, short)
+    if workbench().store.get_sensitivity(key) is not None:
+        return measure_sensitivity(run, short)  # found, not measured
+    parts = max(1, len(workers_that_fit(run.read(), hardware_of(baseline), pool())))
+    keys = [{"artifact": short, "part": part, "parts": parts} for part in range(parts)]
+    for one in keys:  # all of them, before any is waited for
+        send_ahead("scan", run, baseline, **one)
+    return sensitivity_of_parts(run, short, [send("scan", run, baseline, **one) for one in keys])
+
+
+def mix(run: RunRef, baseline: Digest, *, sensitivity: Digest, short: Digest, envelope: Digest) -> Digest:
+    if run.sent:
+        return send("mix", run, baseline, sensitivity=sensitivity, artifact=short, envelope=envelope)
+    return choose_mix(run, sensitivity, short, envelope)
+
+
+def artifact_of_mix(run: RunRef, baseline: Digest, choice: Digest) -> Digest:
+    return send("make", run, baseline, mix=choice) if run.sent else make_mix(run, choice)
+
+
+def train(run: RunRef, baseline: Digest, short: Digest) -> Digest:
+    return send("train", run, baseline, artifact=short) if run.sent else train_weights(run, short)
+
+
+def artifact_of_training(run: RunRef, baseline: Digest, *, training: Digest, short: Digest) -> Digest:
+    if run.sent:
+        return send("make", run, baseline, training=training, artifact=short)
+    return make_trained(run, training, short)
+
+
 def pool() -> str:
     name = settings().pool
     assert name is not None
@@ -70,12 +110,29 @@ def send(play: str, run: RunRef, baseline: Digest | None, **keys: Any) -> Digest
     """
     require_worker(run.read(), hardware_of(baseline), pool())
     announce(play, f"sent to pool {pool()}")
-    small = keys if baseline is None else {"baseline": baseline, **keys}
-    deployment = f"{play}-job/{pool()}"
-    key = result_of(deployment, {"run": run.body(), **small})
+    deployment, parameters = job_for(play, run, baseline, keys)
+    key = result_of(deployment, parameters)
     require_recorded(play, deployment, key)
     announce(play, "done")
     return key
+
+
+def send_ahead(play: str, run: RunRef, baseline: Digest | None, **keys: Any) -> None:
+    """Put a job into its queue without waiting for it; `send` with the same keys finds it there."""
+    require_worker(run.read(), hardware_of(baseline), pool())
+    deployment, parameters = job_for(play, run, baseline, keys)
+    find_or_send(deployment, parameters, f"{identity_of(deployment, parameters)}-0")
+
+
+def job_for(play: str, run: RunRef, baseline: Digest | None, keys: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Name of the deployment and parameters of its job."""
+    small = dict(keys) if baseline is None else {"baseline": baseline, **keys}
+    return f"{play}-job/{pool()}", {"run": run.body(), **small}
+
+
+def identity_of(deployment: str, parameters: Mapping[str, Any]) -> str:
+    """What finds a job again: the flow run that sends it, the play and its inputs."""
+    return digest_of({"sender": flow_run.get_id(), "deployment": deployment, "parameters": dict(parameters)})
 
 
 def require_recorded(play: str, deployment: str, key: str) -> None:
@@ -83,7 +140,8 @@ def require_recorded(play: str, deployment: str, key: str) -> None:
     store = workbench().store
     find = {
         "baseline": store.get_baseline, "envelope": store.get_envelope, "ptq": store.get_artifact,
-        "evaluate": store.get_evaluation,
+        "evaluate": store.get_evaluation, "scan": store.get_scan_part, "mix": store.get_mix, "make": store.get_artifact,
+        "train": store.get_training,
     }[play]  # fmt: skip
     if not is_digest(key) or find(key) is None:
         raise IntegrityError(
@@ -99,8 +157,7 @@ def result_of(deployment: str, parameters: Mapping[str, Any], queue: str | None 
     A failed job's own error is raised here. A job that crashed is sent again, at most twice, and so is one whose heavy child
     process was killed; a cancelled one cancels. queue: where it waits, by default that of the sender.
     """
-    sender = flow_run.get_id()
-    identity = digest_of({"sender": sender, "deployment": deployment, "parameters": dict(parameters)})
+    identity = identity_of(deployment, parameters)
     crashes = number = 0
     while True:
         job = find_or_send(deployment, parameters, f"{identity}-{number}", queue)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from prefect import flow
@@ -13,13 +14,15 @@ from flows import dispatch
 from flows.cancelling import cancel_jobs
 from flows.form_fields import PlanAddress, RunToGoOn
 from flows.signing import can_suspend, show_what_is_missing, wait_for_signatures
+from quantplay.gate.ahead import Ahead, play_ahead
 from quantplay.handoff.asking import training_said
 from quantplay.outcomes import OUTCOMES
-from quantplay.records import Candidate, Decision
+from quantplay.records import Candidate, Decision, Digest
 from tasks.asking import handle_answers
 from tasks.calibration import calibration
 from tasks.evaluate import decide_gate
 from tasks.lock import lock
+from tasks.recommend import recommend
 from tasks.report import report
 from tasks.results import Trail
 from tasks.runs import close_run, fail_run, note_cancelled, open_run
@@ -61,8 +64,9 @@ def playbook(plan: str, run: str | None = None) -> State[str]:
                 return Completed(name=OUTCOMES[ended].state_name, message=f"{ended}, by another process", data=ref.run)
             try:
                 outcome, trail, package = play(ref)
-                page = report(ref, trail, outcome)
-                name = close_run(ref, outcome, package)
+                advice = recommend(ref, trail, outcome)
+                page = report(ref, trail, outcome, advice)
+                name = close_run(ref, outcome, package, trail, advice)
             except BaseException as error:
                 fail_run(ref, error)
                 raise
@@ -80,12 +84,16 @@ def play(run: RunRef) -> tuple[str, Trail, str | None]:
     """Measure and decide, then signatures and lock. Returns the outcome's name, what was produced, and the key of the package."""
     trail = trail_so_far(run)
     if trail is None:
-        outcome, trail = decided(run)
+        outcome, trail = first_candidates(run)
     else:
         assert trail.decision is not None
         outcome = outcome_of(run, trail.decision)
-    if outcome in ("broken", "close"):  # nothing is left to try but training, where somebody signs what it costs
-        return signatures(run, trail, "training") or outcome, trail, None
+    while (ahead := play_after(run, trail)) is not None:
+        if ahead == "training" and (ending := signatures(run, trail, "training")) is not None:
+            return ending, trail, None
+        trail = FURTHER[ahead](run, trail)
+        assert trail.decision is not None
+        outcome = outcome_of(run, trail.decision)
     if outcome != "locked":
         return outcome, trail, None
     if ending := signatures(run, trail, "gate"):
@@ -94,21 +102,60 @@ def play(run: RunRef) -> tuple[str, Trail, str | None]:
     return signatures(run, trail, "lock", package) or "locked", trail, package
 
 
-def decided(run: RunRef) -> tuple[str, Trail]:
+def first_candidates(run: RunRef) -> tuple[str, Trail]:
     """Plays 1 to 4. Returns the outcome's name, `locked` where nothing but people stands before the lock, and what was produced."""
     checked, heavy = calibration(run), dispatch.prepared(run)
     baseline_key = dispatch.baseline(heavy)
     trail = Trail(calibration=checked, baseline=baseline_key, envelope=dispatch.envelope(heavy, baseline_key))
     outcome = "envelope_missed"
     for candidate in candidates(run, trail):
-        artifact = dispatch.ptq(heavy, baseline_key, candidate)
-        evaluation = dispatch.evaluate(heavy, baseline_key, artifact)
-        decision = decide_gate(run, baseline_key, artifact, evaluation)
-        trail = trail.judged(artifact, evaluation, decision)
-        outcome = outcome_of(run, decision)
+        trail = judged(run, heavy, trail, dispatch.ptq(heavy, baseline_key, candidate))
+        assert trail.decision is not None
+        outcome = outcome_of(run, trail.decision)
         if outcome != "envelope_missed":
             break
     return outcome, trail
+
+
+def judged(run: RunRef, heavy: RunRef, trail: Trail, artifact: Digest) -> Trail:
+    """Play 4 for one candidate, whichever play made it: the same harness, the same frozen gate, a counted look."""
+    assert trail.baseline is not None
+    evaluation = dispatch.evaluate(heavy, trail.baseline, artifact)
+    return trail.judged(artifact, evaluation, decide_gate(run, trail.baseline, artifact, evaluation))
+
+
+def play_after(run: RunRef, trail: Trail) -> Ahead | None:
+    """The play that the last decision leads to; None where it ends the run, in the lock or elsewhere."""
+    if trail.decision is None:
+        return None
+    decision = workbench().store.get_decision(trail.decision)
+    assert decision is not None
+    return play_ahead(run.read(), decision, mixed=trail.mix is not None, trained=trail.training is not None)
+
+
+def mixed(run: RunRef, trail: Trail) -> Trail:
+    """Play 5: scan, choose, make, and the gate again."""
+    heavy, baseline, short = dispatch.prepared(run), trail.baseline, trail.artifact
+    assert baseline is not None
+    assert short is not None
+    assert trail.envelope is not None
+    scan = dispatch.sensitivity(heavy, baseline, short)
+    choice = dispatch.mix(heavy, baseline, sensitivity=scan, short=short, envelope=trail.envelope)
+    trail = trail.model_copy(update={"sensitivity": scan, "mix": choice})
+    return judged(run, heavy, trail, dispatch.artifact_of_mix(heavy, baseline, choice))
+
+
+def trained(run: RunRef, trail: Trail) -> Trail:
+    """Play 6: train from the artifact that came short, round once, and the gate again."""
+    heavy, baseline, short = dispatch.prepared(run), trail.baseline, trail.artifact
+    assert baseline is not None
+    assert short is not None
+    training = dispatch.train(heavy, baseline, short)
+    trail = trail.model_copy(update={"training": training})
+    return judged(run, heavy, trail, dispatch.artifact_of_training(heavy, baseline, training=training, short=short))
+
+
+FURTHER: dict[Ahead, Callable[[RunRef, Trail], Trail]] = {"mixed_precision": mixed, "training": trained}
 
 
 def candidates(run: RunRef, trail: Trail) -> tuple[Candidate, ...]:

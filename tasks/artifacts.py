@@ -8,8 +8,9 @@ from tempfile import TemporaryDirectory
 
 from quantplay.errors import IntegrityError
 from quantplay.records import Artifact, Digest, Recipe
+from tasks.device import on_device
 from tasks.locked_files import verified
-from tasks.workbench import workbench
+from tasks.workbench import RunRef, once, workbench
 
 
 def stored(key: Digest, recipe: Recipe, make: Callable[[Path], Artifact], file_name: str) -> Artifact:
@@ -38,6 +39,17 @@ def stored(key: Digest, recipe: Recipe, make: Callable[[Path], Artifact], file_n
         bench.store.put_recipe(recipe.digest(), recipe)
         bench.store.put_artifact(key, made)
     return found or made
+
+
+def make_once(run: RunRef, key: Digest, recipe: Recipe, make: Callable[[Path], Artifact], file_name: str) -> None:
+    """The artifact under `key` as a play of `run`: found, with its bytes, or made by `make(path)` while this machine's device is held."""
+    bench = workbench()
+
+    def find(_: Digest) -> Artifact | None:
+        found = bench.store.get_artifact(key)
+        return found if found is not None and bench.artifacts.exists(found.sha256) else None
+
+    once(run, "ptq", key, find=find, make=on_device(run, "ptq", lambda: stored(key, recipe, make, file_name)))
 
 
 def local_copy(artifact: Artifact) -> Path:

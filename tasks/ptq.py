@@ -9,12 +9,11 @@ from prefect import task
 from quantplay.plays import keys
 from quantplay.plays.ptq import quantize, recipe_for
 from quantplay.records import Artifact, Candidate, Digest
-from tasks.artifacts import stored
-from tasks.device import on_device
+from tasks.artifacts import make_once
 from tasks.options import PLAY
 from tasks.progress import reporter
 from tasks.reference import full_precision
-from tasks.workbench import RunRef, once, workbench
+from tasks.workbench import RunRef, workbench
 
 
 @task(name="ptq", **PLAY)
@@ -27,13 +26,5 @@ def ptq(run: RunRef, candidate: Candidate) -> Digest:
     def make(out: Path) -> Artifact:
         return quantize(recipe, run.pinned(), reference=full_precision(run), out=out, on_progress=reporter("ptq"))
 
-    def find(_: Digest) -> Artifact | None:
-        found = bench.store.get_artifact(key)
-        return found if found is not None and bench.artifacts.exists(found.sha256) else None
-
-    once(
-        run, "ptq", key,
-        find=find,
-        make=on_device(run, "ptq", lambda: stored(key, recipe, make, f"{plan.name}-{candidate.type}.gguf")),
-    )  # fmt: skip
+    make_once(run, key, recipe, make, f"{plan.name}-{candidate.type}.gguf")
     return key

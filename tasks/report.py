@@ -10,15 +10,16 @@ from quantplay.handoff.markdown import summary_markdown
 from quantplay.handoff.plots import all_charts
 from quantplay.handoff.report import render_report
 from quantplay.handoff.words import headline
+from quantplay.records import Recommendation
 from tasks.options import PLAY
 from tasks.results import Trail, results_of
 from tasks.workbench import RunRef, workbench
 
 
 @task(name="report", **PLAY)
-def report(run: RunRef, trail: Trail, outcome: str) -> str:
+def report(run: RunRef, trail: Trail, outcome: str, advice: tuple[Recommendation, ...] = ()) -> str:
     """Write report.html for what there is; returns its path."""
-    results = results_of(run, trail, outcome)
+    results = results_of(run, trail, outcome, advice)
     folder = workbench().settings.home / "reports" / run.run
     folder.mkdir(parents=True, exist_ok=True)
     page = folder / "report.html"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from quantplay.handoff.contents import Attempt, RunResults, read_questions
 from quantplay.plays import keys
-from quantplay.records import Digest, Record
+from quantplay.plays.funnel import Stage, left_at
+from quantplay.records import Digest, Recommendation, Record
 from tasks.updates import update_of
 from tasks.workbench import RunRef, workbench
 
@@ -12,7 +13,7 @@ from tasks.workbench import RunRef, workbench
 class Trail(Record):
     """Keys of what a run has produced so far; grows play by play."""
 
-    later = frozenset({"calibration"})
+    later = frozenset({"calibration", "sensitivity", "mix", "training"})
 
     calibration: Digest | None = None
     baseline: Digest | None = None
@@ -21,6 +22,16 @@ class Trail(Record):
     evaluation: Digest | None = None
     decision: Digest | None = None
     attempts: tuple[tuple[Digest, Digest, Digest], ...] = ()  # artifact, evaluation, decision of every look at the gate
+    sensitivity: Digest | None = None  # play 5
+    mix: Digest | None = None
+    training: Digest | None = None  # play 6
+
+    @property
+    def left_at(self) -> Stage:
+        """The play whose result ends a run that ends now."""
+        return left_at(
+            artifact=self.artifact is not None, mixed=self.mix is not None, trained=self.training is not None
+        )
 
     def judged(self, artifact: Digest, evaluation: Digest, decision: Digest) -> Trail:
         """The trail after one more candidate went through the gate."""
@@ -32,7 +43,7 @@ class Trail(Record):
         )  # fmt: skip
 
 
-def results_of(run: RunRef, trail: Trail, outcome: str | None) -> RunResults:
+def results_of(run: RunRef, trail: Trail, outcome: str | None, advice: tuple[Recommendation, ...] = ()) -> RunResults:
     """What the report and the package are made from."""
     store = workbench().store
     artifact, plan = store.get_artifact(trail.artifact) if trail.artifact else None, run.read()
@@ -51,6 +62,10 @@ def results_of(run: RunRef, trail: Trail, outcome: str | None) -> RunResults:
         questions=read_questions(run.paths().gate),
         calibration=store.get_calibration_check(trail.calibration or keys.calibration_key(plan, run.inputs)),
         update=update_of(store, plan),
+        sensitivity=store.get_sensitivity(trail.sensitivity) if trail.sensitivity else None,
+        mix=store.get_mix(trail.mix) if trail.mix else None,
+        training=store.get_training(trail.training) if trail.training else None,
+        recommendations=advice,
     )
 
 

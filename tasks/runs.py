@@ -19,11 +19,12 @@ from quantplay.plan_file import read_plan
 from quantplay.plays.check import check_plan
 from quantplay.plays.pin import pin
 from quantplay.plays.target import require_target
-from quantplay.records import Digest, Inputs, Manifest
+from quantplay.records import Digest, Inputs, Manifest, Recommendation
 from quantplay.store.signoffs import OPENED
 from tasks.code import require_code_allowed
 from tasks.options import PLAY
 from tasks.plans import is_address, local_plan
+from tasks.results import Trail
 from tasks.signoffs import run_to_resume
 from tasks.updates import note_update, require_updatable
 from tasks.workbench import RunRef, workbench
@@ -127,13 +128,19 @@ def opened_with(run: UUID, inputs: Mapping[str, Digest]) -> bool:
 
 
 @task(name="close", **PLAY)
-def close_run(run: RunRef, outcome: str, package: str | None) -> str:
-    """Note how the run ended; returns the name of the Prefect state."""
-    ending = OUTCOMES[outcome]
+def close_run(
+    run: RunRef, outcome: str, package: str | None, trail: Trail, advice: tuple[Recommendation, ...] = ()
+) -> str:
+    """Note how the run ended, at which play, and what is recommended; returns the name of the Prefect state."""
+    ending, left = OUTCOMES[outcome], None if outcome == "awaiting_signature" else trail.left_at
+    body: dict[str, Any] = {"outcome": outcome, "package": package}
+    if left is not None:
+        body["left_at"] = left
+    if advice:
+        body["recommendations"] = [one.body() for one in advice]
     workbench().store.finish_run(
-        run.id, outcome=outcome, exit_code=ending.exit_code, package=package,
-        event=("run.finished", {"outcome": outcome, "package": package}),
-    )  # fmt: skip
+        run.id, outcome=outcome, exit_code=ending.exit_code, package=package, left_at=left, event=("run.finished", body)
+    )
     return ending.state_name
 
 

@@ -20,13 +20,26 @@ from quantplay.cli.render import (
     table_of,
 )
 from quantplay.cli.render_calibration import calibration_view
+from quantplay.cli.render_further import mix_table, sensitivity_table, training_line
 from quantplay.cli.render_jobs import device_line
 from quantplay.cli.render_signoffs import signoff_parts
 from quantplay.cli.run_records import RunRecords, shown_records
 from quantplay.handoff.asking import training_said
 from quantplay.handoff.updates import cells, then_and_now, update_sentence
 from quantplay.outcomes import OUTCOMES
-from quantplay.records import Artifact, Baseline, CalibrationCheck, Decision, EnvelopeChoice, Record
+from quantplay.plays.funnel import left_words
+from quantplay.records import (
+    Artifact,
+    Baseline,
+    CalibrationCheck,
+    Decision,
+    EnvelopeChoice,
+    MixChoice,
+    Recommendation,
+    Record,
+    Sensitivity,
+    Training,
+)
 
 if TYPE_CHECKING:
     from quantplay.store.runs import Run, RunPlay
@@ -121,7 +134,13 @@ def ending_parts(records: RunRecords, page: str | None) -> Iterator[RenderableTy
         last = records.decisions[-1] if records.decisions else None
         signed = run.outcome in ("awaiting_signature", "rejected")  # the gate passed; what comes next is up to people
         # The gate's reasons stand right above; a run that never reached the gate has none.
-        yield outcome_panel(run.outcome, next_play=last.next_play if last and not signed else None)
+        stopped = run.outcome in ("broken", "close")  # recommendations say more than the play that would be next
+        yield outcome_panel(run.outcome, next_play=last.next_play if last and not signed and not stopped else None)
+        if run.left_at is not None:
+            yield Text.assemble(
+                ("Left the playbook at ", "bold"), left_words(run.left_at), f", after {looks(records)}."
+            )
+        yield from recommended_parts(records.recommendations)
         if run.outcome in ("broken", "close") and (note := training_said(records.signoffs)) is not None:
             yield Text(f"{note}.")
     else:
@@ -129,6 +148,23 @@ def ending_parts(records: RunRecords, page: str | None) -> Iterator[RenderableTy
     yield from commands(records)
     if page is not None:
         yield Text.assemble(("in Prefect: ", "bold"), page)
+
+
+def looks(records: RunRecords) -> str:
+    if not records.decisions:
+        return "no look at the gate split"
+    last = records.decisions[-1]
+    return f"look {last.attempt} of {last.attempts} at the gate split"
+
+
+def recommended_parts(found: Sequence[Recommendation]) -> Iterator[RenderableType]:
+    """What would be viable instead, with the plan lines for it."""
+    if found:
+        yield Text("What would be viable instead:", style="bold")
+    for number, one in enumerate(found, start=1):
+        yield Text.assemble(f"{number}. ", (one.what, "bold"), f" {one.why}")
+        if one.plan_lines:
+            yield Text("\n".join(f"       {line}" for line in one.plan_lines.splitlines()), style="cyan")
 
 
 def commands(records: RunRecords) -> Iterator[RenderableType]:
@@ -164,5 +200,11 @@ def record_view(record: Record, width: int) -> RenderableType:
         return candidates_table(record, width)
     if isinstance(record, Artifact):
         return artifact_line(record)
+    if isinstance(record, Sensitivity):
+        return sensitivity_table(record)
+    if isinstance(record, MixChoice):
+        return mix_table(record)
+    if isinstance(record, Training):
+        return training_line(record)
     assert isinstance(record, Decision)
     return decision_view(record, width)

@@ -16,9 +16,13 @@ from quantplay.records import (
     Decision,
     EnvelopeChoice,
     Evaluation,
+    MixChoice,
     PackageRef,
+    Recommendation,
     Record,
+    Sensitivity,
     SignOff,
+    Training,
     Update,
 )
 from quantplay.settings import settings
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
     from quantplay.store.requests import Waiting
     from quantplay.store.runs import Run
     from quantplay.store.signoffs import Awaiting
+
+FINISHED = "run.finished"  # kind of event
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +61,10 @@ class RunRecords:
     waiting: Waiting | None = None  # since when it waits, and where the form is
     update: Update | None = None  # the run this one updates
     updated_by: tuple[str, ...] = ()  # runs that update this one, oldest first
+    sensitivity: Sensitivity | None = None  # play 5
+    mix: MixChoice | None = None
+    training: Training | None = None  # play 6
+    recommendations: tuple[Recommendation, ...] = ()  # where it stopped short
     goes_on: str | None = None  # the command that goes on with a run that was interrupted or cancelled
 
     @property
@@ -92,6 +102,10 @@ class RunRecords:
             "waits": waits_body(self.waiting),
             "updates": self.update.body() if self.update else None,
             "updated_by": list(self.updated_by),
+            "left_at": run.left_at,
+            "mix": self.mix.body() if self.mix else None,
+            "training": self.training.body() if self.training else None,
+            "recommendations": [one.body() for one in self.recommendations],
             "goes_on": self.goes_on,
         }
 
@@ -142,8 +156,19 @@ def records_of(store: Store, run: Run) -> RunRecords:
         waiting=store.waiting(run.id) if awaiting is not None else None,
         update=update_shown(store, run),
         updated_by=updaters(store, run),
+        sensitivity=next(iter(found("sensitivity", store.get_sensitivity)[-1:]), None),
+        mix=next(iter(found("mix", store.get_mix)[-1:]), None),
+        training=next(iter(found("training", store.get_training)[-1:]), None),
+        recommendations=recommended(store, run),
         goes_on=command_to_go_on(store, run),
     )
+
+
+def recommended(store: Store, run: Run) -> tuple[Recommendation, ...]:
+    """What the run's end recommended."""
+    ended = store.events(kind=FINISHED, subject=str(run.id))
+    bodies = ended[-1].body.get("recommendations", ()) if ended else ()
+    return tuple(Recommendation.model_validate(body) for body in bodies)
 
 
 def update_shown(store: Store, run: Run) -> Update | None:
@@ -197,4 +222,5 @@ def stage_of(awaiting: Awaiting | None, signoffs: tuple[SignOff, ...]) -> Standi
 def shown_records(records: RunRecords) -> list[Record]:
     """The records worth a table, in the order of the plays."""
     alone = [record for record in (records.calibration, records.baseline, records.envelope) if record is not None]
-    return [*alone, *records.artifacts, *records.decisions]
+    further = (records.sensitivity, records.mix, records.training)
+    return [*alone, *records.artifacts, *(record for record in further if record is not None), *records.decisions]

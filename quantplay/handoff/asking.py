@@ -118,7 +118,7 @@ def training_said(signoffs: Sequence[SignOff]) -> str | None:
     last = next((one for one in reversed(signoffs) if one.stage == "training"), None)
     if last is None or last.verdict != "approve":
         return None
-    return f"Training (play 6) is approved by {last.person}, and not built yet in this version: the run ends here"
+    return f"Training (play 6), approved by {last.person}, was not enough"
 
 
 def said(signoffs: Sequence[SignOff]) -> list[str]:

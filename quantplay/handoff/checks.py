@@ -50,6 +50,12 @@ def inputs_agree(package: OpenPackage) -> Iterator[Fault]:
         yield from same(layout.INPUTS, f"{manifest.kind}: digest of the files", manifest.content, again.content)
         if package.carries_sources:
             yield from sources_agree(package.folder / layout.SOURCES / manifest.kind, manifest)
+    if package.carries_sources and package.recipe.trained is not None:
+        weights, where = package.folder / layout.SOURCES / layout.TRAINED, f"{layout.SOURCES}/{layout.TRAINED}"
+        found = digest_of_file(weights) if weights.is_file() else "no such file"
+        yield from same(
+            where, "is not the file of trained weights that recipe.json names", found, package.recipe.trained
+        )
     model, evaluation = inputs.model.content, inputs.evaluation.content
     yield from same(layout.RECIPE, "made from another model", package.recipe.model, model)
     yield from same(

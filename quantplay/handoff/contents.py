@@ -9,6 +9,7 @@ from typing import Self
 
 from quantplay.evalset import read_items
 from quantplay.plan import Plan
+from quantplay.plays.funnel import Stage, left_at
 from quantplay.records import (
     ArmRun,
     Artifact,
@@ -21,8 +22,12 @@ from quantplay.records import (
     Evaluation,
     InputKind,
     Inputs,
+    MixChoice,
     Recipe,
+    Recommendation,
     Record,
+    Sensitivity,
+    Training,
     Update,
 )
 
@@ -92,6 +97,17 @@ class RunResults:
     seconds: Mapping[str, float] = field(default_factory=dict)  # play -> wall time; only plays that really ran
     calibration: CalibrationCheck | None = None
     update: Update | None = None  # the run this one updates
+    sensitivity: Sensitivity | None = None  # play 5, where it was tried
+    mix: MixChoice | None = None
+    training: Training | None = None  # play 6, likewise
+    recommendations: tuple[Recommendation, ...] = ()  # where the run stopped short
+
+    @property
+    def left_at(self) -> Stage:
+        """The play whose result ends the run."""
+        return left_at(
+            artifact=self.artifact is not None, mixed=self.mix is not None, trained=self.training is not None
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +134,10 @@ class PackageContents:
     locked_at: str  # ISO 8601 with time zone; with `seconds` the only times of a package, both in run.json
     calibration: CalibrationCheck | None = None  # None in packages older than the check
     update: Update | None = None  # the run this one updates
+    sensitivity: Sensitivity | None = None  # play 5, where it made the artifact or came before play 6
+    mix: MixChoice | None = None
+    training: Training | None = None  # play 6, where it made the artifact
+    trained_weights: Path | None = None  # the master weights the artifact is rounded from
 
     @property
     def carries_sources(self) -> bool:
@@ -129,7 +149,8 @@ class PackageContents:
             run="", plan=self.plan, outcome="locked", inputs=self.inputs, baseline=self.baseline,
             envelope=self.envelope, recipe=self.recipe, artifact=self.artifact, evaluation=self.evaluation,
             decision=self.decision, attempts=self.attempts, questions=self.questions,
-            calibration=self.calibration, update=self.update,
+            calibration=self.calibration, update=self.update, sensitivity=self.sensitivity, mix=self.mix,
+            training=self.training,
         )  # fmt: skip
 
 

@@ -28,6 +28,8 @@ CARD = "MODEL_CARD.md"
 REPORT = "report.html"
 RUN = "run.json"
 SOURCES = "sources"
+TRAINED = "trained/model.safetensors"
+"""Below the sources: the master weights a trained artifact is rounded from."""
 MANIFEST = "manifest.json"
 SIGNATURES = "signatures"
 
@@ -53,7 +55,7 @@ PURPOSE: dict[str, str] = {
     UPDATE: "the locked run that this one updates, and its numbers; only in an update",
     ENVIRONMENT: "every installed Python distribution with its version",
     RUN: "the run's id, its times and the program's version",
-    f"{SOURCES}/": "the full-precision model and the data sets, where the model is at most 64 MiB",
+    f"{SOURCES}/": "the full-precision model and the data sets, and the trained weights of a trained artifact, where the model is at most 64 MiB",
     MANIFEST: "every file above with size and SHA-256",
 }
 """What each file is for, in the order of reading."""

@@ -154,7 +154,7 @@ def business_case_markdown(worth: Arithmetic) -> str:
 def summary_markdown(results: RunResults) -> str:
     """A run in a few lines: verdict, numbers, what is next."""
     head = words.headline(results)
-    parts = [f"## {md(head.title)}", f"**{md(head.next_step)}**"]
+    parts = [f"## {md(head.title)}", f"**{md(head.next_step)}** {md(words.left_sentence(results))}".strip()]
     if results.decision:
         parts.append("\n".join(f"- {md(reason)}" for reason in results.decision.reasons))
     if results.update:

@@ -90,7 +90,8 @@ def staging(destination: Path, needed_bytes: int) -> Iterator[Path]:
 def size_of(contents: PackageContents) -> int:
     """About what folder and archive need together, in bytes."""
     carried = sum(part.size_bytes for part in contents.inputs.manifests) if contents.carries_sources else 0
-    return 2 * (contents.artifact.size_bytes + carried + RECORDS_BYTES)
+    weights = contents.trained_weights.stat().st_size if contents.trained_weights and contents.carries_sources else 0
+    return 2 * (contents.artifact.size_bytes + carried + weights + RECORDS_BYTES)
 
 
 def write_files(contents: PackageContents, folder: Path) -> None:
@@ -109,6 +110,10 @@ def write_files(contents: PackageContents, folder: Path) -> None:
     )
     if contents.carries_sources:
         copy_sources(contents, folder / layout.SOURCES)
+        if contents.recipe.trained is not None:
+            assert contents.trained_weights is not None
+            target = folder / layout.SOURCES / layout.TRAINED
+            copy_checked(contents.trained_weights, target, contents.recipe.trained, "the trained weights' file")
 
 
 def records_of(contents: PackageContents) -> dict[str, Any]:
@@ -214,6 +219,8 @@ def require_consistent(contents: PackageContents) -> None:
         for what, (found, wanted) in pairs.items()
         if found != wanted
     ]
+    if contents.carries_sources and contents.recipe.trained is not None and contents.trained_weights is None:
+        faults.append(Fault(where="package", what="the trained weights the recipe names are not here"))
     if "/" in artifact.file_name or artifact.file_name.startswith("."):
         faults.append(Fault(where="artifact.file_name", what="not a plain file name", value=artifact.file_name))
     if faults:

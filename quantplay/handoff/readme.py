@@ -19,6 +19,7 @@ def render_readme(contents: PackageContents) -> str:
         del purposes[layout.UPDATE]
     return render(
         "README.md.jinja", c=contents, plan=contents.plan, purposes=purposes, head=words.headline(contents.results()),
+        left=words.left_sentence(contents.results()),
         remarks=remarks(contents.decision),
         traffic=contents.inputs.traffic,
     )  # fmt: skip

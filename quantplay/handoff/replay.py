@@ -10,7 +10,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,12 @@ from quantplay.formats import types_of
 from quantplay.handoff import layout
 from quantplay.handoff.apart import harmless, verify_folder_apart
 from quantplay.handoff.manifest import MISSING
-from quantplay.handoff.sources import Sources, checked_sources
+from quantplay.handoff.sources import Sources, checked_sources, trained_weights
 from quantplay.handoff.stack import StackDifference, stack_differences
 from quantplay.handoff.tensor_differences import FileDifferences, differences_of
 from quantplay.handoff.verify import package_folder
 from quantplay.process import Outcome, Report
+from quantplay.qat.export import trained_folder
 from quantplay.quantizers import METHODS
 from quantplay.records import Artifact, Digest, Fingerprint, Inputs, Recipe
 from quantplay.settings import Settings
@@ -113,10 +114,13 @@ def replay(
             )  # fmt: skip
         (staging := scratch / "model").mkdir()
         found = checked_sources(sources or carried, package.inputs, staging)
-        # Room for the full-precision file: at most 8-bit weights become float32.
-        require_space(scratch / "reference.gguf", 2 * package.inputs.model.size_bytes)
+        trained = package.recipe.trained
+        weights = trained_weights(sources or carried, trained, settings.artifacts_url, scratch) if trained else None
+        # Room for the full-precision file, or two: at most 8-bit weights become float32.
+        require_space(scratch / "reference.gguf", (4 if trained else 2) * package.inputs.model.size_bytes)
         converter = ensure_converter(settings.cache)
         stack = stack_differences(package.recipe, package.measured_on, converter.digest)
+        found = replace(found, trained=weights)
         return made_again(package, found, scratch, settings.cache, stack, str(path), out, on_progress or silent)
 
 
@@ -133,6 +137,17 @@ def made_again(
         threads=1,
         on_progress=on_progress("convert"),
     )
+    steps = [step("convert to full-precision GGUF", converted, converted.value["sha256"] == package.reference)]
+    if sources.trained is not None and recipe.trained is not None:
+        reference = scratch / "trained.gguf"
+        with trained_folder(sources.model, sources.trained, recipe.trained, scratch) as folder:
+            again = process.run(
+                "quantplay.engines.converter:convert_job",
+                {"model": str(folder), "out": str(reference), "cache": str(cache), "outtype": "f32"},
+                threads=1,
+                on_progress=on_progress("convert trained weights"),
+            )
+        steps.append(step("convert the trained weights", again, None))
     quantized = process.run(
         f"{METHODS[recipe.format]}:quantize_job",
         {
@@ -151,7 +166,7 @@ def made_again(
     return ReplayReport(
         path=path, run=package.run, type=recipe.type, recorded=artifact.sha256, made=made.sha256, size_bytes=made.size_bytes,
         steps=(
-            step("convert to full-precision GGUF", converted, converted.value["sha256"] == package.reference),
+            *steps,
             step(
                 "importance matrix and quantize" if recipe.importance_matrix else "quantize", quantized,
                 made.importance_matrix == artifact.importance_matrix if recipe.importance_matrix else None,

@@ -61,6 +61,7 @@ def render_report(results: RunResults) -> str:
         r=results,
         plan=results.plan,
         head=words.headline(results),
+        left=words.left_sentence(results),
         lead=lead(results),
         tiles=tiles(results),
         gate=rows[:shown],

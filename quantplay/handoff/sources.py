@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from quantplay.digest import digest_of_file
-from quantplay.errors import Fault, IntegrityError
+from quantplay.errors import Fault, InputError, IntegrityError
 from quantplay.evalset.models import refused_kind
-from quantplay.records import Inputs, Manifest
+from quantplay.handoff import layout
+from quantplay.records import Digest, Inputs, Manifest
+from quantplay.store.artifacts import ArtifactStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +20,7 @@ class Sources:
 
     model: Path  # a folder of links to the pinned files and no others
     calibration: Path
+    trained: Path | None = None  # the master weights of a trained artifact
 
 
 def checked_sources(folder: Path, inputs: Inputs, staging: Path) -> Sources:
@@ -45,6 +48,29 @@ def checked_sources(folder: Path, inputs: Inputs, staging: Path) -> Sources:
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to((folder / "model" / entry.path).resolve())
     return Sources(model=staging, calibration=folder / "calibration" / inputs.calibration.files[0].path)
+
+
+def trained_weights(folder: Path, trained: Digest, artifacts_url: str, scratch: Path) -> Path:
+    """The master weights of a trained artifact: below `folder`, or from the artifact store, where a run keeps them by digest.
+
+    Raises IntegrityError where the file below `folder` is another one, InputError where it is in neither place.
+    """
+    beside = folder / layout.TRAINED
+    if beside.is_file():
+        found = digest_of_file(beside)
+        if found != trained:
+            raise IntegrityError(
+                "these are not the trained weights the recipe names", value=f"{beside}: sha256 {found}",
+                allowed=f"sha256 {trained}", fix="put the right file there, or take it away: the artifact store may have it",
+            )  # fmt: skip
+        return beside
+    store = ArtifactStore(artifacts_url)
+    if not store.exists(trained):
+        raise InputError(
+            "the weights this artifact was rounded from are not here", value=f"{beside}, {store.uri(trained)}",
+            allowed=f"a file of sha256 {trained}", fix=f"name a folder that holds {layout.TRAINED}: --sources FOLDER",
+        )  # fmt: skip
+    return store.get(trained, scratch / "trained.safetensors")
 
 
 def faults_of(folder: Path, manifest: Manifest) -> Iterator[Fault]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from quantplay.formats import TYPES
 from quantplay.handoff.contents import RunResults
 from quantplay.plan import Plan
+from quantplay.plays.funnel import left_words
 from quantplay.records import Decision, SliceVerdict
 
 MINUS = "\u2212"
@@ -115,6 +116,8 @@ def headline(results: RunResults) -> Headline:
         "locked": "It is locked and handed over.",
         "awaiting_signature": "It waits for signatures: of the ML engineer and the product owner under the decision, then of the product owner under the package.",
         "rejected": "It is not locked: somebody who had to sign said no.",
+        "close": _short(results),
+        "broken": _short(results),
         "explored": "An explore run is never locked: run the plan with another profile to hand it over.",
     }
     if decision.verdict != "pass":
@@ -124,6 +127,20 @@ def headline(results: RunResults) -> Headline:
         ended["rejected"] = "It is not trained: the engineering manager said no."
     next_step = ended.get(results.outcome or "") or _next(decision)
     return Headline(tone=tone, glyph=glyph, title=title, next_step=next_step)
+
+
+def _short(results: RunResults) -> str:
+    """What follows where nothing is left to try under this plan."""
+    if not results.recommendations:
+        return "Nothing is left to try under this plan."
+    return f"Nothing is left to try under this plan. {results.recommendations[0].what}"
+
+
+def left_sentence(results: RunResults) -> str:
+    """Where the model left the playbook, of a run that ended; empty while it goes on."""
+    if results.outcome is None or results.outcome == "awaiting_signature":
+        return ""
+    return f"It left the playbook at {left_words(results.left_at)}."
 
 
 def _without_decision(outcome: str | None) -> Headline:

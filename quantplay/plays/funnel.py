@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from quantplay.records import Recipe, Record
+from quantplay.records import Record
 
 Stage = Literal["envelope", "ptq", "mixed_precision", "training"]
 STAGES: dict[Stage, tuple[str, str]] = {
@@ -48,13 +48,13 @@ class FunnelRow(Record):
     runs_under_way: int  # came this far and have not left: they go on, wait, or failed
 
 
-def left_at(recipe: Recipe | None) -> Stage:
+def left_at(*, artifact: bool, mixed: bool, trained: bool) -> Stage:
     """The stage that made the last candidate; `envelope` where there never was one."""
-    if recipe is None:
-        return "envelope"
-    if recipe.trained is not None:
+    if trained:
         return "training"
-    return "mixed_precision" if recipe.tensor_types else "ptq"
+    if mixed:
+        return "mixed_precision"
+    return "ptq" if artifact else "envelope"
 
 
 def left_words(stage: str) -> str:

@@ -9,7 +9,18 @@ from quantplay.digest import digest_of, digest_of_entries
 from quantplay.gate import rule
 from quantplay.harness.identity import harness_digest
 from quantplay.plan import Plan
-from quantplay.records import Artifact, Digest, Evaluation, Fingerprint, GateChange, Inputs, Recipe, Update, Waiver
+from quantplay.records import (
+    Artifact,
+    Digest,
+    Evaluation,
+    Fingerprint,
+    GateChange,
+    Inputs,
+    Recipe,
+    TrainingSettings,
+    Update,
+    Waiver,
+)
 
 
 def harness_of(plan: Plan, inputs: Inputs) -> Digest:
@@ -83,6 +94,60 @@ def envelope_key(plan: Plan, inputs: Inputs, fingerprint: Fingerprint, update: U
 
 def artifact_key(recipe: Recipe) -> Digest:
     return digest_of({"play": "ptq", "recipe": recipe.digest()})
+
+
+def sensitivity_key(plan: Plan, inputs: Inputs, recipe: Recipe, types: Sequence[str]) -> Digest:
+    """Model, calibration texts, types, how many texts, and the stack. `recipe`: of the artifact that came short."""
+    return digest_of(
+        {
+            "play": "sensitivity",
+            "model": inputs.model.content,
+            "calibration": inputs.calibration.content,
+            "samples": plan.calibration.samples,
+            "sample_tokens": plan.calibration.tokens,
+            "types": sorted(types),
+            "sequences": plan.mixing.sequences,
+            "tokens": plan.mixing.tokens,
+            "threads": recipe.threads,
+            "versions": recipe.versions,
+            "converter": recipe.converter,
+        }
+    )
+
+
+def scan_part_key(scan: Digest, part: int, parts: int) -> Digest:
+    return digest_of({"play": "scan", "scan": scan, "part": part, "parts": parts})
+
+
+def mix_key(plan: Plan, inputs: Inputs, sensitivity: Digest, short: Artifact, budget_bytes: int) -> Digest:
+    """Which mixes are made and measured, on which text. `short`: the artifact they have to beat."""
+    dev = next(file.sha256 for file in inputs.evaluation.files if file.path == "dev.jsonl")
+    return digest_of(
+        {
+            "play": "mix",
+            "sensitivity": sensitivity,
+            "artifact": short.sha256,
+            "budget_bytes": budget_bytes,
+            "dev": dev,
+            "context_tokens": plan.envelope.context_tokens,
+        }
+    )
+
+
+def training_key(inputs: Inputs, artifact: Artifact, settings: TrainingSettings) -> Digest:
+    """From which artifact, on which texts, how; the dev split chooses the step."""
+    assert inputs.training is not None
+    dev = next(file.sha256 for file in inputs.evaluation.files if file.path == "dev.jsonl")
+    return digest_of(
+        {
+            "play": "training",
+            "model": inputs.model.content,
+            "artifact": artifact.sha256,
+            "data": inputs.training.content,
+            "dev": dev,
+            "settings": settings.body(),
+        }
+    )
 
 
 def evaluation_key(

@@ -17,8 +17,10 @@ from quantplay.records.decisions import (
 )
 from quantplay.records.inputs import FileEntry, Inputs, Manifest
 from quantplay.records.measurements import ArmRun, Divergence, ItemResult, NoiseFloor, Performance, Spread
+from quantplay.records.mix import DamageFit, GroupOptions, MeasuredMix, MixChoice, TypeOption
 from quantplay.records.package import MadeOf, PackageRef
 from quantplay.records.place import Fingerprint, Hardware, Software
+from quantplay.records.recommendation import Recommendation
 from quantplay.records.results import Artifact, Baseline, Candidate, EnvelopeChoice, Evaluation, Recipe
 from quantplay.records.revalidation import Revalidation, StackChange, StandingStatus, Trigger
 from quantplay.records.sensitivity import Check, GroupSensitivity, ScanPart, Sensitivity, TypeDamage
@@ -36,6 +38,7 @@ __all__ = [
     "Candidate",
     "Check",
     "CurvePoint",
+    "DamageFit",
     "Decision",
     "Digest",
     "Divergence",
@@ -46,6 +49,7 @@ __all__ = [
     "FileEntry",
     "Fingerprint",
     "GateChange",
+    "GroupOptions",
     "GroupSensitivity",
     "Hardware",
     "InputKind",
@@ -53,10 +57,13 @@ __all__ = [
     "ItemResult",
     "MadeOf",
     "Manifest",
+    "MeasuredMix",
+    "MixChoice",
     "NoiseFloor",
     "PackageRef",
     "Performance",
     "Recipe",
+    "Recommendation",
     "Record",
     "Revalidation",
     "Role",
@@ -74,6 +81,7 @@ __all__ = [
     "TrainingSettings",
     "Trigger",
     "TypeDamage",
+    "TypeOption",
     "Update",
     "Verdict",
     "Waiver",

@@ -22,6 +22,7 @@ from quantplay.records import (
     EnvelopeChoice,
     Evaluation,
     Manifest,
+    MixChoice,
     PackageRef,
     Recipe,
     Record,
@@ -61,11 +62,12 @@ CALIBRATION = Kind(name="calibration check", table=tables.calibration_checks, mo
 REVALIDATION = Kind(name="re-validation", table=tables.revalidations, model=Revalidation)
 SENSITIVITY = Kind(name="sensitivity", table=tables.sensitivities, model=Sensitivity)
 SCAN_PART = Kind(name="part of a scan", table=tables.scan_parts, model=ScanPart)
+MIX = Kind(name="mix", table=tables.mixes, model=MixChoice)
 TRAINING = Kind(name="training", table=tables.trainings, model=Training)
 SIGNOFF = Kind(name="sign-off", table=tables.signoffs, model=SignOff)
 KINDS: tuple[Kind[Any], ...] = (
     BASELINE, ENVELOPE, RECIPE, ARTIFACT, EVALUATION, DECISION, PACKAGE, CALIBRATION, SIGNOFF, MANIFEST,
-    SENSITIVITY, SCAN_PART, TRAINING,
+    SENSITIVITY, SCAN_PART, MIX, TRAINING,
 )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from quantplay.records import (
     Evaluation,
     InputKind,
     Manifest,
+    MixChoice,
     PackageRef,
     Recipe,
     ScanPart,
@@ -138,6 +139,12 @@ class RecordRegistry(Database):
 
     def get_scan_part(self, key: str) -> ScanPart | None:
         return self._get(records.SCAN_PART, key)
+
+    def put_mix(self, key: str, mix: MixChoice) -> None:
+        self._put(records.MIX, key, mix)
+
+    def get_mix(self, key: str) -> MixChoice | None:
+        return self._get(records.MIX, key)
 
     def put_training(self, key: str, training: Training) -> None:
         self._put(records.TRAINING, key, training)

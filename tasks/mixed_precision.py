@@ -1,0 +1,147 @@
+"""Play 5: how much each group suffers, which types win the most for the bytes, and the artifact of that mix."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+
+from quantplay import process
+from quantplay.engines.converter import ensure_converter
+from quantplay.mixed.assemble import assemble
+from quantplay.plays import keys
+from quantplay.plays.mixed_precision import choose_mix, recipe_of
+from quantplay.plays.mixing import budget_bytes, ladder
+from quantplay.plays.ptq import quantize
+from quantplay.records import Artifact, Digest, MixChoice, Recipe, ScanPart, Sensitivity
+from tasks.artifacts import make_once
+from tasks.device import on_device
+from tasks.options import PLAY
+from tasks.progress import reporter
+from tasks.reference import full_precision
+from tasks.showing import show_mix, show_sensitivity
+from tasks.workbench import RunRef, once, workbench
+
+
+@task(name="sensitivity", **PLAY)
+def sensitivity(run: RunRef, artifact_key: Digest) -> Digest:
+    """Measure what every group loses as every type, in one part (or look it up); returns the key of the Sensitivity."""
+    key = sensitivity_key(run, artifact_key)
+
+    def make() -> Sensitivity:
+        return assemble([scanned(run, artifact_key, key, 0, 1)])
+
+    found = once(run, "sensitivity", key, find=workbench().store.get_sensitivity, make=on_device(run, "scan", make))
+    show_sensitivity(found)
+    return key
+
+
+@task(name="scan", **PLAY)
+def scan_part(run: RunRef, artifact_key: Digest, part: int, parts: int) -> Digest:
+    """Measure one of `parts` parts of a scan that several workers share; returns the key of the ScanPart."""
+    scan = sensitivity_key(run, artifact_key)
+    key = keys.scan_part_key(scan, part, parts)
+
+    def make() -> ScanPart:
+        measured = scanned(run, artifact_key, scan, part, parts)
+        return ScanPart(scan=scan, part=part, parts=parts, measured=measured)
+
+    once(run, "scan", key, find=workbench().store.get_scan_part, make=on_device(run, "scan", make))
+    return key
+
+
+@task(name="sensitivity", **PLAY)
+def sensitivity_of_parts(run: RunRef, artifact_key: Digest, part_keys: Sequence[Digest]) -> Digest:
+    """Put the parts of a scan together; returns the key of the Sensitivity."""
+    store, key = workbench().store, sensitivity_key(run, artifact_key)
+
+    def make() -> Sensitivity:
+        parts = [part for one in part_keys if (part := store.get_scan_part(one)) is not None]
+        return assemble([part.measured for part in parts])
+
+    show_sensitivity(once(run, "sensitivity", key, find=store.get_sensitivity, make=make))
+    return key
+
+
+def sensitivity_key(run: RunRef, artifact_key: Digest) -> Digest:
+    short, recipe = artifact_of(artifact_key)
+    return keys.sensitivity_key(run.read(), run.inputs, recipe, ladder(run.read(), short))
+
+
+def scanned(run: RunRef, artifact_key: Digest, scan: Digest, part: int, parts: int) -> dict[str, Any]:
+    """One part of the scan, in a child process. What is measured is on the disk: a scan that was killed goes on from there."""
+    plan, paths = run.read(), run.paths()
+    short, recipe = artifact_of(artifact_key)
+    outcome = process.run(
+        "quantplay.mixed.sensitivity:scan_job",
+        {
+            "model": str(paths.model), "reference": str(full_precision(run)), "calibration": str(paths.calibration),
+            "samples": plan.calibration.samples, "sample_tokens": plan.calibration.tokens, "importance": True,
+            "types": list(ladder(plan, short)), "base": None, "sequences": plan.mixing.sequences,
+            "tokens": plan.mixing.tokens, "threads": recipe.threads, "journal": str(journal(scan)),
+            "part": part, "parts": parts,
+        },
+        threads=recipe.threads, on_progress=reporter("scan"),
+    )  # fmt: skip
+    return outcome.value
+
+
+def journal(scan: Digest) -> Path:
+    """Where this machine keeps the finished measurements of a scan."""
+    folder = workbench().settings.home / "scans"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{scan}.jsonl"
+
+
+@task(name="mix", **PLAY)
+def mix(run: RunRef, sensitivity_key: Digest, artifact_key: Digest, envelope_key: Digest) -> Digest:
+    """Choose every group's type within the budget, by mixes made and measured (or look it up); returns the key of the MixChoice."""
+    bench, plan = workbench(), run.read()
+    short, _ = artifact_of(artifact_key)
+    found, envelope = bench.store.get_sensitivity(sensitivity_key), bench.store.get_envelope(envelope_key)
+    assert found is not None
+    assert envelope is not None
+    budget = budget_bytes(plan, short, envelope)
+    key = keys.mix_key(plan, run.inputs, sensitivity_key, short, budget)
+
+    def make() -> MixChoice:
+        workdir = bench.settings.home / "mixes" / key  # what was measured before a kill is not measured again
+        workdir.mkdir(parents=True, exist_ok=True)
+        made = choose_mix(
+            plan, run.pinned(), sensitivity=found, short=short, budget_bytes=budget, reference=full_precision(run),
+            workdir=workdir, threads=bench.threads, on_progress=reporter("mix"),
+        )  # fmt: skip
+        shutil.rmtree(workdir, ignore_errors=True)
+        return made
+
+    show_mix(once(run, "mix", key, find=bench.store.get_mix, make=on_device(run, "mix", make)))
+    return key
+
+
+@task(name="ptq", **PLAY)
+def artifact_of_mix(run: RunRef, mix_key: Digest) -> Digest:
+    """Make the file of the chosen mix (or look it up); returns the key of its Artifact."""
+    bench, plan = workbench(), run.read()
+    choice = bench.store.get_mix(mix_key)
+    assert choice is not None
+    converter = ensure_converter(bench.settings.cache).digest
+    recipe = recipe_of(plan, choice, run.inputs, threads=bench.threads, converter=converter)
+    key = keys.artifact_key(recipe)
+
+    def make(out: Path) -> Artifact:
+        return quantize(recipe, run.pinned(), reference=full_precision(run), out=out, on_progress=reporter("ptq"))
+
+    make_once(run, key, recipe, make, f"{plan.name}-mix-{choice.type}.gguf")
+    return key
+
+
+def artifact_of(key: Digest) -> tuple[Artifact, Recipe]:
+    store = workbench().store
+    artifact = store.get_artifact(key)
+    assert artifact is not None
+    recipe = store.get_recipe(artifact.recipe)
+    assert recipe is not None
+    return artifact, recipe

@@ -1,0 +1,81 @@
+"""Play 6: train the weights for the types they are served in, and round them once."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from prefect import task
+
+from quantplay.errors import IntegrityError
+from quantplay.plays import keys, qat
+from quantplay.plays.qat import settings_of, trained_recipe
+from quantplay.records import Artifact, Digest, Training
+from tasks.artifacts import make_once
+from tasks.device import on_device
+from tasks.locked_files import verified
+from tasks.mixed_precision import artifact_of
+from tasks.options import PLAY
+from tasks.progress import reporter
+from tasks.reference import full_precision
+from tasks.showing import show_training
+from tasks.workbench import RunRef, once, workbench
+
+WEIGHTS = "weights.safetensors"
+
+
+@task(name="training", **PLAY)
+def train(run: RunRef, artifact_key: Digest) -> Digest:
+    """Train from the artifact that came short (or look it up); returns the key of the Training. Its weights are in the artifact store.
+
+    A training that was killed goes on from its last checkpoint on this machine.
+    """
+    bench, plan = workbench(), run.read()
+    short, recipe = artifact_of(artifact_key)
+    key = keys.training_key(run.inputs, short, settings_of(plan, threads=bench.threads))
+
+    def find(_: Digest) -> Training | None:
+        found = bench.store.get_training(key)
+        return found if found is not None and bench.artifacts.exists(found.weights) else None
+
+    def make() -> Training:
+        workdir = bench.settings.home / "trainings" / key
+        workdir.mkdir(parents=True, exist_ok=True)
+        out = workdir / WEIGHTS
+        made = qat.train(
+            plan, run.pinned(), artifact=short, recipe=recipe, reference=full_precision(run), workdir=workdir, out=out,
+            threads=bench.threads, on_progress=reporter("training"),
+        )  # fmt: skip
+        before = bench.store.get_training(key)  # its weights were lost
+        if before is not None and before.weights != made.weights:
+            raise IntegrityError(
+                "a training whose weights were lost did not come out the same when it was done again", value=made.weights,
+                allowed=before.weights, fix="restore the artifact store from a backup",
+            )  # fmt: skip
+        bench.artifacts.put_file(out)
+        shutil.rmtree(workdir, ignore_errors=True)
+        return before or made
+
+    show_training(once(run, "training", key, find=find, make=on_device(run, "training", make)))
+    return key
+
+
+@task(name="ptq", **PLAY)
+def artifact_of_training(run: RunRef, training_key: Digest, artifact_key: Digest) -> Digest:
+    """Round the trained weights once (or look it up); returns the key of the Artifact. artifact_key: where training started."""
+    bench, plan = workbench(), run.read()
+    training = bench.store.get_training(training_key)
+    assert training is not None
+    short, before = artifact_of(artifact_key)
+    recipe = trained_recipe(before, short, training)
+    key = keys.artifact_key(recipe)
+
+    def make(out: Path) -> Artifact:
+        weights = verified(bench.artifacts, training.weights, bench.scratch)
+        return qat.export(
+            recipe, run.pinned(), weights=weights, reference=full_precision(run), out=out, cache=bench.settings.cache,
+            scratch=bench.scratch, on_progress=reporter("ptq"),
+        )  # fmt: skip
+
+    make_once(run, key, recipe, make, f"{plan.name}-trained-{recipe.type}.gguf")
+    return key
