@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,18 +11,23 @@ from typing import Any
 
 from quantplay.digest import digest_of
 from quantplay.engines.gguf_header import GgufHeader
+from quantplay.engines.llama_cpp import LlamaModel
 from quantplay.engines.llama_quantize import quantize_file
 from quantplay.envelope.mix import BULK, FULL_PRECISION, Shape, stored_bytes, stored_types
 from quantplay.formats import TYPES
 from quantplay.harness.divergence import measure_divergence
+from quantplay.mixed.damage import Anchors
 from quantplay.mixed.groups import Group, group_types
 from quantplay.mixed.journal import Journal
 from quantplay.process import Report
+from quantplay.quantizers.gguf import IMPORTANCE_KEY, RECIPE_KEY
 from quantplay.quantizers.importance import load_importance
 from quantplay.quantizers.overrides import layers_of
 from quantplay.records.mix import GroupOptions, TypeOption
 from quantplay.records.sensitivity import Sensitivity
 
+FEWEST_CHUNKS = 16
+SHORTEST_CONTEXT = 32  # tokens
 ALIGNMENT = 32  # bytes; every tensor of a GGUF starts at a multiple
 METADATA_BYTES = 512  # what our own keys may add to the header
 LEAST_BITS = 2.0  # llama.cpp's own mixes that aim lower are made for few models and no rivals of others
@@ -54,6 +60,7 @@ def options_of(sensitivity: Sensitivity, shapes: Mapping[str, Shape]) -> tuple[G
                     padded(stored_bytes(kind, shapes[name])) for name, kind in stored[damage.kind].items()
                 ),
                 damage_nats=max(0.0, damage.mean_kl_nats),
+                measured=damage.how == "measured",
             )
             for damage in one.types
         )
@@ -65,6 +72,16 @@ def options_of(sensitivity: Sensitivity, shapes: Mapping[str, Shape]) -> tuple[G
             )
         )  # fmt: skip
     return tuple(found)
+
+
+def anchors_of(sensitivity: Sensitivity) -> Anchors:
+    """What the scan says beside isolated damages."""
+    checks = tuple(
+        (check.kind, math.log(check.measured_nats / check.interpolated_nats))
+        for check in sensitivity.checks
+        if min(check.measured_nats, check.interpolated_nats) > 0
+    )
+    return Anchors(low_nats=sensitivity.base_kl_nats, low_se=sensitivity.base_kl_se, checks=checks)
 
 
 def bytes_beside(header: GgufHeader, size_bytes: int, groups: Sequence[GroupOptions]) -> int:
@@ -114,6 +131,9 @@ def measure_job(payload: dict[str, Any], report: Report) -> list[dict[str, Any]]
     asked = {"reference": payload["reference_digest"], "importance": matrix.digest() if matrix else None,
              "text": digest_of(text), "context": payload["context_tokens"]}  # fmt: skip
     journal = Journal(Path(payload["journal"]), digest_of(asked))
+    context = fitting_context(reference, text, payload["context_tokens"], payload["threads"])
+    keys = [RECIPE_KEY, *([IMPORTANCE_KEY] if matrix else [])]
+    metadata = dict.fromkeys(keys, "0" * 64)  # as long as the real ones
     found = []
     for number, candidate in enumerate(payload["candidates"]):
         unit = digest_of([candidate["ftype"], candidate["tensor_types"]])
@@ -124,10 +144,9 @@ def measure_job(payload: dict[str, Any], report: Report) -> list[dict[str, Any]]
                 quantize_file(
                     reference, file, ftype=candidate["ftype"], threads=payload["threads"],
                     importance=matrix.values if matrix else None, tensor_types=candidate["tensor_types"],
+                    metadata=metadata,
                 )  # fmt: skip
-                one = measure_divergence(
-                    reference, file, [text], context_tokens=payload["context_tokens"], threads=payload["threads"]
-                )
+                one = measure_divergence(reference, file, [text], context_tokens=context, threads=payload["threads"])
                 body = {"size_bytes": file.stat().st_size, "tokens": one.tokens,
                         "mean_kl_nats": one.mean_kl_nats, "mean_kl_se": one.mean_kl_se}  # fmt: skip
             finally:
@@ -136,6 +155,15 @@ def measure_job(payload: dict[str, Any], report: Report) -> list[dict[str, Any]]
         found.append(body)
         report(number + 1, len(payload["candidates"]), "mixes made and measured")
     return found
+
+
+def fitting_context(reference: Path, text: str, context_tokens: int, threads: int) -> int:
+    """`context_tokens`, halved until the text gives enough chunks for a standard error."""
+    with LlamaModel(reference, threads=threads, context_tokens=context_tokens) as model:
+        tokens = len(model.tokenize(text))
+    while tokens // context_tokens < FEWEST_CHUNKS and context_tokens >= 2 * SHORTEST_CONTEXT:
+        context_tokens //= 2
+    return context_tokens
 
 
 def as_payload(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
