@@ -1,0 +1,99 @@
+"""The package of a trained artifact carries the weights it was rounded from, and replays from them."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from benchmarks.replay_package import made_contents, with_artifact
+from quantplay.digest import digest_of_file
+from quantplay.errors import InputError, IntegrityError
+from quantplay.handoff.contents import PackageContents
+from quantplay.handoff.pack import write_package
+from quantplay.handoff.replay import replay
+from quantplay.handoff.verify import verify
+from quantplay.plays.pin import Paths, Pinned
+from quantplay.plays.qat import export, grid_recipe
+from quantplay.settings import Settings, settings
+from quantplay.store.artifacts import ArtifactStore
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def contents(tmp_path_factory: pytest.TempPathFactory) -> PackageContents:
+    """As after play 6: the pilot's weights moved a little, rounded to the types of its Q4_K_M file."""
+    folder = tmp_path_factory.mktemp("made")
+    made = made_contents(folder, settings().cache)
+    model = made.sources["model"]["model.safetensors"]
+    random = np.random.default_rng(1)
+    weights = {
+        name: one + random.normal(0, 1e-3, one.shape).astype(np.float32) for name, one in load_file(model).items()
+    }
+    save_file(weights, folder / "trained.safetensors", metadata={"format": "pt"})
+    trained = {"trained": digest_of_file(folder / "trained.safetensors")}
+    recipe = grid_recipe(made.recipe, made.artifact).model_copy(update=trained)
+    calibration, nothing = made.sources["calibration"]["calibration.jsonl"], folder / "none"
+    paths = Paths(
+        model=model.parent, calibration=calibration, gate=nothing, dev=nothing, heldout=nothing, tasks=(), allow_code=()
+    )
+    artifact = export(
+        recipe, Pinned(inputs=made.inputs, paths=paths), weights=folder / "trained.safetensors",
+        reference=folder / "reference.gguf", out=folder / "trained.gguf", cache=settings().cache, scratch=folder,
+    )  # fmt: skip
+    changed = replace(made, recipe=recipe, trained_weights=folder / "trained.safetensors")
+    return with_artifact(changed, artifact, folder / "trained.gguf")
+
+
+@pytest.fixture
+def package(contents: PackageContents, tmp_path: Path) -> Path:
+    return Path(write_package(contents, tmp_path / "package").path)
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Settings:
+    home = tmp_path / "home"
+    return replace(settings(), home=home, artifacts_url=(home / "artifacts").as_uri(), database_url=None)
+
+
+def test_the_same_bytes_come_out_of_the_package_alone(
+    package: Path, contents: PackageContents, empty: Settings
+) -> None:
+    assert verify(package, signatures_due=False).ok
+    report = replay(package, empty)
+    assert report.identical
+    assert report.made == contents.artifact.sha256
+    assert [step.name for step in report.steps][1:] == ["convert the trained weights", "quantize"]
+
+
+def test_weights_that_are_not_in_the_sources_come_from_the_artifact_store(
+    package: Path, contents: PackageContents, empty: Settings, tmp_path: Path
+) -> None:
+    elsewhere = Path(shutil.copytree(package / "sources", tmp_path / "elsewhere"))
+    weights = elsewhere / "trained" / "model.safetensors"
+    weights.write_bytes(b"other")
+    with pytest.raises(IntegrityError, match="not the trained weights the recipe names"):
+        replay(package, empty, sources=elsewhere)
+    weights.unlink()
+    with pytest.raises(InputError, match="weights this artifact was rounded from are not here"):
+        replay(package, empty, sources=elsewhere)
+    assert contents.trained_weights is not None
+    ArtifactStore(empty.artifacts_url).put_file(contents.trained_weights)
+    assert replay(package, empty, sources=elsewhere).identical
+
+
+def test_a_package_with_other_trained_weights_does_not_verify(package: Path) -> None:
+    with (package / "sources" / "trained" / "model.safetensors").open("ab") as file:
+        file.write(b" ")
+    report = verify(package, signatures_due=False)
+    assert "sources/trained/model.safetensors" in {fault.where for fault in report.problems}
+
+
+def test_a_trained_recipe_without_its_weights_is_not_packed(contents: PackageContents, tmp_path: Path) -> None:
+    with pytest.raises(IntegrityError, match="trained weights the recipe names are not here"):
+        write_package(replace(contents, trained_weights=None), tmp_path / "package")
