@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from quantplay.errors import Fault, InputError
-from quantplay.mixed.interpolate import Estimate, between, estimate, interval, misfit, rank_agreement
+from quantplay.mixed.interpolate import Estimate, between, estimate, interval, misfit, offsets, rank_agreement
 from quantplay.records import Check, GroupSensitivity, Sensitivity, TypeDamage
 
 
@@ -19,7 +21,8 @@ def assemble(parts: Sequence[Mapping[str, Any]]) -> Sensitivity:
     units = {name: body for part in parts for name, body in part["units"].items()}
     gains = parts[0]["gains"]
     checks = [check for name, unit in units.items() for check in checks_of(name, unit, hardness)]
-    off = misfit([(check.interpolated_nats, check.measured_nats) for check in checks])
+    compared = [(check.kind, check.interpolated_nats, check.measured_nats) for check in checks]
+    off = Off(offsets(compared), misfit(compared))
     measured = [name for name, unit in units.items() if unit["values"]]
     fitted = Fit(measured, units, gains, hardness) if gains else None
     base = estimate(hardness, hardness)
@@ -46,6 +49,14 @@ def assemble(parts: Sequence[Mapping[str, Any]]) -> Sensitivity:
         seconds=round(sum(part["seconds"] for part in parts), 3),
         peak_resident_bytes=max(part["peak_resident_bytes"] for part in parts),
     )
+
+
+@dataclass(frozen=True)
+class Off:
+    """What the checks say about interpolated figures, in logarithms."""
+
+    by_kind: Mapping[str, float]  # added
+    spread: float
 
 
 def require_whole(parts: Sequence[Mapping[str, Any]]) -> None:
@@ -101,7 +112,7 @@ def group_of(
     group: Mapping[str, Any],
     unit: Mapping[str, Any],
     hardness: Sequence[float],
-    off: float,
+    off: Off,
     gains: Mapping[str, float] | None,
     fitted: Fit | None,
 ) -> GroupSensitivity:
@@ -115,7 +126,8 @@ def group_of(
         elif unit["values"]:
             how, sequences = "interpolated", 0
             guess = interpolated(unit, kind, hardness)
-            found = Estimate(guess.mean, (guess.se**2 + (guess.mean * off) ** 2) ** 0.5)
+            mean = guess.mean * math.exp(off.by_kind.get(kind, 0.0))
+            found = Estimate(mean, mean * (guess.relative**2 + off.spread**2) ** 0.5 if mean > 0 else guess.se)
         else:
             assert fitted is not None
             assert gains is not None

@@ -25,6 +25,7 @@ class Estimate:
 
     mean: float
     se: float
+    own: float = 0.0  # the part of `se` that more sequences for this one figure would take away
 
     @property
     def relative(self) -> float:
@@ -40,7 +41,7 @@ def estimate(some: Sequence[float], hardness: Sequence[float]) -> Estimate:
     ratio = y.mean() / few.mean()
     first = (y - ratio * few).var(ddof=1) / n
     second = ratio**2 * x.var(ddof=1) / total
-    return Estimate(float(ratio * x.mean()), float((first + second) ** 0.5))
+    return Estimate(float(ratio * x.mean()), float((first + second) ** 0.5), float(first**0.5))
 
 
 def interval(found: Estimate, sequences: int) -> tuple[float, float]:
@@ -76,9 +77,26 @@ def between(low: Estimate, low_error: float, high: Estimate, high_error: float, 
     return Estimate(mean, mean * ((1 - share) * high.relative + share * low.relative))
 
 
-def misfit(pairs: Sequence[tuple[float, float]]) -> float:
-    """How far interpolation is off, relative: root mean square of log(measured / interpolated); 0 where nothing was checked."""
-    logs = [math.log(measured / guessed) for guessed, measured in pairs if min(guessed, measured) > SMALLEST]
+def offsets(checks: Sequence[tuple[str, float, float]]) -> dict[str, float]:
+    """Kind -> how far its interpolated damage lies below the measured one, in logarithms, from (kind, interpolated, measured).
+
+    The mean over the kind's checks with one more check of 0, so that a single one is not believed wholly.
+    """
+    found: dict[str, list[float]] = {}
+    for kind, guessed, measured in checks:
+        if min(guessed, measured) > SMALLEST:
+            found.setdefault(kind, []).append(math.log(measured / guessed))
+    return {kind: sum(logs) / (len(logs) + 1) for kind, logs in sorted(found.items())}
+
+
+def misfit(checks: Sequence[tuple[str, float, float]]) -> float:
+    """Relative error of an interpolated figure beside its kind's offset: root mean square over the checks; 0 without any."""
+    moved = offsets(checks)
+    logs = [
+        math.log(measured / guessed) - moved[kind]
+        for kind, guessed, measured in checks
+        if min(guessed, measured) > SMALLEST
+    ]
     return float(np.sqrt(np.mean(np.square(logs)))) if logs else 0.0
 
 

@@ -42,8 +42,8 @@ class ScanSettings:
     types: tuple[str, ...]  # ggml types a group may take
     base: str | None = None  # every group's type in the all-low model; None: the one with the fewest bits
     few: float = 0.25  # share of the sequences every figure is first measured on
-    uncertain: float = 0.35  # standard error over mean above which a figure is measured on all sequences
-    checks: int = 4  # groups in which an interpolated type is measured as well
+    uncertain: float = 0.2  # standard error over mean, of the few sequences, above which a figure is measured on all
+    checks: int = 3  # groups in which each interpolated type is measured as well
     most_groups: int = 400  # above it groups are ranked by the gradient proxy first
     exact_share: float = 0.2  # of the groups, the first of the proxy's ranking
     audit_share: float = 0.1  # of the groups, drawn by their names' digests from the others
@@ -130,11 +130,10 @@ class Work:
         self.kinds = {group.name: self.possible(group) for group in simulator.groups.values()}
         self.base = {group.name: self.base_of(group) for group in simulator.groups.values()}
         self.kept = False
-        names = sorted(self.kinds, key=by_digest)
-        between = settings.types[1:-1]
-        self.checked = {
-            name: between[index % len(between)] for index, name in enumerate(names[: settings.checks]) if between
-        }
+        names, between = sorted(self.kinds, key=by_digest), settings.types[1:-1]
+        self.checked: dict[str, list[str]] = {}
+        for index in range(min(settings.checks, len(names)) * len(between)):
+            self.checked.setdefault(names[index % len(names)], []).append(between[index % len(between)])
 
     def possible(self, group: Group) -> tuple[str, ...]:
         kinds = tuple(kind for kind in self.settings.types if self.simulator.possible(group, kind))
@@ -181,12 +180,11 @@ class Work:
         self.keep_base()
         before = self.simulator.block_forward_tokens
         kinds = self.kinds[group.name]
-        measured = [
-            kind for kind in dict.fromkeys((kinds[0], kinds[-1], self.checked.get(group.name))) if kind in kinds
-        ]
+        anchors = (kinds[0], kinds[-1])
+        measured = [kind for kind in kinds if kind in anchors or kind in self.checked.get(group.name, ())]
         values = self.isolated(group, measured, slice(0, self.few))
         # what alone does more harm than the whole all-low model is in no good mix, however exactly it is known
-        again = [kind for kind in measured if self.is_uncertain(values[kind], hardness)]
+        again = [kind for kind in dict.fromkeys(anchors) if self.is_uncertain(values[kind], hardness)]
         if again and self.few < len(hardness):
             for kind, more in self.isolated(group, again, slice(self.few, None)).items():
                 values[kind] += more
@@ -208,7 +206,7 @@ class Work:
     def is_uncertain(self, values: Sequence[float], hardness: Sequence[float]) -> bool:
         found = estimate(values, hardness)
         hopeless = interval(found, len(values))[0] > float(np.mean(hardness))
-        return found.mean > SMALLEST and found.relative > self.settings.uncertain and not hopeless
+        return found.mean > SMALLEST and found.own > self.settings.uncertain * found.mean and not hopeless
 
     def unmeasured(self, group: Group) -> dict[str, Any]:
         errors = {kind: self.simulator.weights.error(group.tensors, kind) for kind in self.kinds[group.name]}

@@ -20,6 +20,7 @@ from quantplay.engines.gguf_header import read_gguf_header
 from quantplay.engines.transformers_model import load_model
 from quantplay.errors import Fault, InputError
 from quantplay.mixed.groups import Group, groups_of
+from quantplay.mixed.parts import parts_of, unknown_parts
 from quantplay.mixed.tensors import Weights
 from quantplay.quantizers.importance import ImportanceMatrix, fixed_threads
 
@@ -292,23 +293,6 @@ def versions() -> dict[str, str]:
     from importlib import metadata
 
     return {name: metadata.version(name) for name in ("torch", "transformers", "llama-cpp-python")}
-
-
-def parts_of(model: Any) -> tuple[torch.nn.Module, torch.nn.ModuleList, torch.nn.Module, torch.nn.Module]:
-    """Embedding, blocks, last norm, output."""
-    base = model.base_model
-    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
-    blocks, norm = getattr(base, "layers", None), getattr(base, "norm", None)
-    if blocks is None or norm is None or head is None or embedding is None:
-        raise unknown_parts(type(model).__name__)
-    return embedding, blocks, norm, head
-
-
-def unknown_parts(value: str) -> InputError:
-    return InputError(
-        "this architecture can't be scanned: it is not an embedding, blocks, a norm and an output matrix", value=value,
-        allowed="models with the parts of Llama, such as Llama, Qwen, Mistral, Mixtral",
-    )  # fmt: skip
 
 
 def scored_positions(tokens: int, positions: int | None) -> np.ndarray:
