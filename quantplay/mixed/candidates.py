@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,6 @@ from quantplay.engines.llama_quantize import quantize_file
 from quantplay.envelope.mix import BULK, FULL_PRECISION, Shape, stored_bytes, stored_types
 from quantplay.formats import TYPES
 from quantplay.harness.divergence import measure_divergence
-from quantplay.mixed.damage import Anchors
 from quantplay.mixed.groups import Group, group_types
 from quantplay.mixed.journal import Journal
 from quantplay.process import Report
@@ -72,16 +70,6 @@ def options_of(sensitivity: Sensitivity, shapes: Mapping[str, Shape]) -> tuple[G
             )
         )  # fmt: skip
     return tuple(found)
-
-
-def anchors_of(sensitivity: Sensitivity) -> Anchors:
-    """What the scan says beside isolated damages."""
-    checks = tuple(
-        (check.kind, math.log(check.measured_nats / check.interpolated_nats))
-        for check in sensitivity.checks
-        if min(check.measured_nats, check.interpolated_nats) > 0
-    )
-    return Anchors(low_nats=sensitivity.base_kl_nats, low_se=sensitivity.base_kl_se, checks=checks)
 
 
 def bytes_beside(header: GgufHeader, size_bytes: int, groups: Sequence[GroupOptions]) -> int:

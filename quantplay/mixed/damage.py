@@ -8,8 +8,8 @@ low type, is its ratio r(g). And damages interpolated between two types are off,
 
 times `optimism` for a mix that was chosen because it looks good: it holds the options whose damage was guessed too low. For given
 parameters D rises with S, so the mix of least S is the mix of least D, and allocation stays a sum. k is 1 for measured damages.
-`curve` comes from the all-low model, k from the scan's own checks, and all of them, with `scale` (the text that mixes are measured
-on over the calibration text) and c, from whole mixes that were measured: least squares on logarithms, held to priors, since a few
+`curve` comes from the all-low model, and all of them, with `scale` (the text that mixes are measured on over the calibration
+text), from whole mixes that were measured: least squares on logarithms, held to priors, since a few
 mixes must not move what many measurements say.
 """
 
@@ -36,19 +36,18 @@ PRIORS = {
     "group": 0.15,
     "type": 0.25,
 }  # standard deviations
-OFF = {"anchor": 0.1, "mix": 0.03, "check": 0.25}  # how far the formula itself is expected to be off, relative
+OFF = {"anchor": 0.1, "mix": 0.03}  # how far the formula itself is expected to be off, relative
 SHARED_NOISE = 0.3  # mixes are measured on the same text, so most of their noise is common and goes into the scale
 SCALARS = 4
 TURN_SHARE = 0.25  # of the summed damage of the all-low model
 
 
 @dataclass(frozen=True, kw_only=True)
-class Anchors:
-    """What the scan measured beside isolated damages, on the calibration text."""
+class Anchor:
+    """The all-low model, on the calibration text."""
 
-    low_nats: float  # of the all-low model
-    low_se: float
-    checks: tuple[tuple[str, float], ...] = ()  # an interpolated type, and log(measured / interpolated)
+    nats: float
+    se: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +69,8 @@ class Terms:
     log_ratios: np.ndarray  # (groups,)
 
 
-def fit_damage(groups: Sequence[GroupOptions], anchors: Anchors, seen: Sequence[Seen]) -> DamageFit:
-    """The model of this page, fitted to the scan's anchors and to the mixes measured so far."""
+def fit_damage(groups: Sequence[GroupOptions], anchor: Anchor, seen: Sequence[Seen]) -> DamageFit:
+    """The model of this page, fitted to the all-low model and to the mixes measured so far."""
     from scipy.optimize import least_squares
 
     kinds = sorted({option.kind for group in groups for option in group.types if not option.measured})
@@ -81,8 +80,7 @@ def fit_damage(groups: Sequence[GroupOptions], anchors: Anchors, seen: Sequence[
     measured = np.log([max(SMALLEST, one.nats) for one in seen])
     allocated = np.array([float(one.allocated) for one in seen])
     spread = np.array([math.hypot(OFF["mix"], SHARED_NOISE * one.se / max(SMALLEST, one.nats)) for one in seen])
-    low_spread = math.hypot(OFF["anchor"], anchors.low_se / max(SMALLEST, anchors.low_nats))
-    checks = [(kinds.index(kind), log) for kind, log in anchors.checks if kind in kinds]
+    low_spread = math.hypot(OFF["anchor"], anchor.se / max(SMALLEST, anchor.nats))
 
     def log_damage(part: Terms, curve: float, weight: float, by_group: np.ndarray, by_kind: np.ndarray) -> np.ndarray:
         logs = by_group + weight * part.log_ratios + np.append(by_kind, 0.0)[part.kind]
@@ -94,9 +92,8 @@ def fit_damage(groups: Sequence[GroupOptions], anchors: Anchors, seen: Sequence[
         by_group, by_kind = np.split(parameters[SCALARS:], [len(groups)])
         rest = (curve, weight, by_group, by_kind)
         return np.concatenate([
-            (log_damage(low, *rest) - math.log(max(SMALLEST, anchors.low_nats))) / low_spread,
+            (log_damage(low, *rest) - math.log(max(SMALLEST, anchor.nats))) / low_spread,
             (log_scale + optimism * allocated + log_damage(whole, *rest) - measured) / spread if len(seen) else [],
-            [(by_kind[kind] - log) / OFF["check"] for kind, log in checks],
             [log_scale / PRIORS["log_scale"], (optimism - OPTIMISM) / PRIORS["optimism"]],
             [curve / PRIORS["curve"], (weight - WEIGHT) / PRIORS["weight"]],
             by_group / PRIORS["group"],

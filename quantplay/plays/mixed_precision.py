@@ -24,7 +24,6 @@ from quantplay.formats import TYPES
 from quantplay.mixed.allocate import Mix, allocate, bytes_of, differences, uniform_mixes
 from quantplay.mixed.candidates import (
     Candidate,
-    anchors_of,
     as_payload,
     bytes_beside,
     llama_mixes,
@@ -32,7 +31,7 @@ from quantplay.mixed.candidates import (
     options_of,
     tensor_types_of,
 )
-from quantplay.mixed.damage import Seen, costs, fit_damage, predict, prediction_error
+from quantplay.mixed.damage import Anchor, Seen, costs, fit_damage, predict, prediction_error
 from quantplay.plan import Plan
 from quantplay.plays.pin import Pinned
 from quantplay.process import Report
@@ -201,7 +200,8 @@ class Work:
             for one in self.measured
             if one.groups
         ]
-        return fit_damage(self.groups, anchors_of(self.sensitivity), seen)
+        anchor = Anchor(nats=self.sensitivity.base_kl_nats, se=self.sensitivity.base_kl_se)
+        return fit_damage(self.groups, anchor, seen)
 
     def error(self) -> float | None:
         guesses = ((one.predicted_nats, one.mean_kl_nats) for one in self.measured)
