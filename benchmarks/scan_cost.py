@@ -97,7 +97,7 @@ def compared(case: Case) -> dict[str, Any]:
         ended = time.perf_counter()
         ranked = None
         if len(simulator.groups) >= MANY_GROUPS:
-            ranked = measure_sensitivity(simulator, ScanSettings(types=case.types, most_groups=0))
+            ranked = measure_sensitivity(simulator, ScanSettings(types=case.types, most_work=0))
     by_type = {kind: against(found, damages, kind) for kind in case.types}
     return {
         "model": case.name, "blocks": len(simulator.blocks), "groups": len(found.groups), "types": len(case.types),

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from quantplay.digest import digest_of
+from quantplay.digest import digest_of, digest_of_file
 from quantplay.engines.ggml import KINDS
 from quantplay.errors import Fault, InputError
 from quantplay.evalset import read_texts
@@ -44,7 +44,7 @@ class ScanSettings:
     few: float = 0.25  # share of the sequences every figure is first measured on
     uncertain: float = 0.2  # standard error over mean, of the few sequences, above which a figure is measured on all
     checks: int = 3  # groups in which each interpolated type is measured as well
-    most_groups: int = 400  # above it groups are ranked by the gradient proxy first
+    most_work: float = 1e15  # groups x weights x tokens above which groups are ranked by the gradient proxy first
     exact_share: float = 0.2  # of the groups, the first of the proxy's ranking
     audit_share: float = 0.1  # of the groups, drawn by their names' digests from the others
 
@@ -216,7 +216,8 @@ class Work:
 
     def ranked(self, mine: Sequence[Group]) -> tuple[list[Group], dict[str, float] | None]:
         """The groups to measure first, and the proxy's figures where it was asked."""
-        if len(self.simulator.groups) <= self.settings.most_groups:
+        groups = self.simulator.groups.values()
+        if len(groups) * sum(group.weights for group in groups) * self.simulator.rows.size <= self.settings.most_work:
             return list(mine), None
         found = self.journal.get("proxy")
         if found is None:
@@ -280,8 +281,9 @@ def scan_job(payload: dict[str, Any], report: Progress) -> dict[str, Any]:
     rows = held_out_rows(model, texts[used:], sequences=payload["sequences"], tokens=payload["tokens"])
     matrix = None
     if payload["importance"]:
-        asked = {name: payload[name] for name in ("reference", "calibration", "samples", "sample_tokens", "threads")}
-        kept = journal.with_name(f"{journal.stem}.{digest_of([asked, used])[:16]}.importance")
+        measured_on = [digest_of_file(Path(payload[name])) for name in ("reference", "calibration")]
+        asked = digest_of([*measured_on, used, payload["sample_tokens"], payload["threads"]])
+        kept = journal.with_name(f"{journal.stem}.{asked[:16]}.importance")
         if not kept.exists():
             measured = measure_importance(
                 model, texts[:used], tokens=payload["sample_tokens"], threads=payload["threads"], on_progress=report
