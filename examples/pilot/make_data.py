@@ -5,6 +5,7 @@ calibration/traffic.jsonl          256 conversations the desk had (same generato
 calibration/wrong-domain.jsonl     256 texts of another trade, for tests that must refuse them
 traffic/sample.jsonl               what live traffic looks like, to compare a calibration set with
 heldout/text.jsonl                 conversations for perplexity and KL divergence, seen by nothing else
+training/train.jsonl               conversations to train a quantized model on
 
 No prompt appears in two files.
 """
@@ -17,11 +18,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 
-from skills import ASKED, SLICES, Example, question_about
+from skills import SLICES, Example
 
 HERE = Path(__file__).parent
 DEV_ITEMS, GATE_ITEMS = 160, 600  # a slice
 CALIBRATION_SAMPLES, TRAFFIC_SAMPLES, HELDOUT_SAMPLES = 256, 512, 96
+TRAINING_SAMPLES = 5400
 
 Row = dict[str, object]
 
@@ -31,7 +33,7 @@ def evaluation_split(seed: int, name: str, items: int, taken: set[str]) -> list[
     for slice_name, generator in SLICES.items():
         rng, count, document = Random(f"{seed}/{slice_name}"), 0, 0
         while count < items:
-            examples = [example for example in generator(rng) if slice_name != "long_context" or is_asked(example)]
+            examples = generator(rng)
             prompts = {example.prompt for example in examples}
             if prompts & taken or len(prompts) < len(examples):
                 continue
@@ -50,10 +52,6 @@ def evaluation_split(seed: int, name: str, items: int, taken: set[str]) -> list[
                 count += 1
             document += 1
     return rows
-
-
-def is_asked(example: Example) -> bool:
-    return example.prompt.endswith(tuple(question_about(field) for field in ASKED))
 
 
 def conversations(seed: int, name: str, samples: int, taken: set[str]) -> list[Row]:
@@ -116,6 +114,7 @@ def main(folder: Path = HERE) -> None:
     write(folder / "calibration" / "traffic.jsonl", conversations(103, "call", CALIBRATION_SAMPLES, taken))
     write(folder / "traffic" / "sample.jsonl", conversations(104, "live", TRAFFIC_SAMPLES, taken))
     write(folder / "heldout" / "text.jsonl", conversations(105, "text", HELDOUT_SAMPLES, taken))
+    write(folder / "training" / "train.jsonl", conversations(107, "train", TRAINING_SAMPLES, taken))
     write(folder / "calibration" / "wrong-domain.jsonl", wrong_domain(106, CALIBRATION_SAMPLES))
 
 

@@ -115,12 +115,12 @@ def sum_written_out(prices: list[int]) -> str:
     return " ".join([*steps, f"total {total}"])
 
 
-def arithmetic(rng: Random) -> list[Example]:
-    """Multi-step arithmetic over an order of 2 or 3 lines, the steps written out; the last number counts."""
-    items = rng.sample(ITEMS, rng.choice((2, 3, 3)))
-    prices = [rng.randint(2, 50) for _ in items]
-    lines = ", ".join(f"{item} {price}" for item, price in zip(items, prices, strict=True))
-    prompt = f"order {order_number(rng)}: {lines}\ntotal?\nanswer:"
+def arithmetic(rng: Random, lines: tuple[int, ...] = (3, 4), highest: int = 99) -> list[Example]:
+    """Multi-step arithmetic over an order of a few lines, the steps written out; the last number counts."""
+    items = rng.sample(ITEMS, rng.choice(lines))
+    prices = [rng.randint(2, highest) for _ in items]
+    listed = ", ".join(f"{item} {price}" for item, price in zip(items, prices, strict=True))
+    prompt = f"order {order_number(rng)}: {listed}\ntotal?\nanswer:"
     return [Example(prompt=prompt, answer=sum_written_out(prices), scorer="number")]
 
 
@@ -134,7 +134,7 @@ def follow(words: list[str], order: str, case: str, separator: str, ending: str)
     return joined + (" done" if ending == "end with done" else "")
 
 
-def instruction(rng: Random, count: int = 3) -> list[Example]:
+def instruction(rng: Random, count: int = 4) -> list[Example]:
     """Precise instruction following: order, case, separator and ending are each asked for."""
     words = rng.sample(WORDS, count)
     order = rng.choice(("keep the order", "reverse the order", "only the first", "only the last"))
@@ -181,21 +181,32 @@ def page(rng: Random) -> tuple[str, dict[str, str]]:
 
 
 FIELDS = ("item", "colour", "customer", "agent", "from", "to", "ordered", "due", "price", "weight")
-ASKED = ("item", "colour")
-"""What the evaluation set asks for. The model trains on every field, but at this size it does not learn to tell two fields of
-one kind apart (two cities, two days): the skill was simplified to these until full precision is right often enough."""
+
+
+TWINS = {"from": "to", "to": "from", "ordered": "due", "due": "ordered", "price": "weight", "weight": "price"}
+ASKED = ("item", "colour", *TWINS)
+"""What is asked for: a fact of a kind that stands on the page once. The model trains on every field, but at this size and length
+of training it tells two facts of one kind (two cities, two days, two numbers) apart little better than by chance, and it does not
+learn to fetch names at all: the skill was made easier until full precision is right often enough."""
+
+
+def is_clear(field: str, facts: dict[str, str]) -> bool:
+    return field in ASKED and TWINS.get(field) not in facts
 
 
 def question_about(field: str) -> str:
     return f"what is the {field}?\nanswer:"
 
 
-def retrieval(rng: Random) -> list[Example]:
-    """One field of the page; two questions a page."""
-    lines, facts = page(rng)
+def retrieval(rng: Random, any_field: bool = False) -> list[Example]:
+    """One field of the page, unless `any_field` one that no other can be mistaken for; up to two questions a page."""
+    clear: list[str] = []
+    while not clear:
+        lines, facts = page(rng)
+        clear = [field for field in facts if any_field or is_clear(field, facts)]
     return [
         Example(prompt=lines + question_about(field), answer=facts[field], scorer="exact")
-        for field in rng.sample(list(facts), 2)
+        for field in rng.sample(clear, min(2, len(clear)))
     ]
 
 
@@ -226,3 +237,11 @@ SLICES: dict[str, Generator] = {
     "edge_cases": edge,
 }
 """Slice name -> generator; the order is the order in every table."""
+
+FIRST_LESSONS: dict[str, Generator] = {
+    **SLICES,
+    "multi_step": lambda rng: arithmetic(rng, lines=(2, 3, 3), highest=50),
+    "instructions": lambda rng: instruction(rng, count=3),
+    "long_context": lambda rng: retrieval(rng, any_field=True),
+}
+"""What the model learns first, and what its tokenizer was made from: shorter sums, smaller prices, fewer words, any field."""

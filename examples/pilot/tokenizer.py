@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from random import Random
 
-from skills import SLICES, WORDS
+from skills import FIRST_LESSONS, WORDS
 
 VOCABULARY = 1024
 
@@ -15,7 +15,7 @@ def corpus(seed: int, documents: int) -> list[str]:
     rng = Random(seed)
     texts = []
     for _ in range(documents):
-        for generator in SLICES.values():
+        for generator in FIRST_LESSONS.values():
             texts += [example.text for example in generator(rng)]
     texts += [" ".join(WORDS), " ".join(word.upper() for word in WORDS)] * 400
     return texts
@@ -42,5 +42,8 @@ def train_tokenizer(folder: Path, seed: int = 11) -> None:
     )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tokenizer.model").write_bytes(model.getvalue())
+    (folder / "tokenizer.json").unlink(
+        missing_ok=True
+    )  # transformers would take an older one in place of tokenizer.model
     tokenizer = LlamaTokenizer.from_pretrained(folder, add_bos_token=True, add_eos_token=False)
     tokenizer.save_pretrained(folder)

@@ -17,7 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from skills import FIELDS, SLICES, Example, page, question_about
+from skills import FIELDS, FIRST_LESSONS, SLICES, Example, Generator, page, question_about
 from tokenizer import train_tokenizer
 
 HERE = Path(__file__).parent
@@ -25,12 +25,14 @@ ROW = 256  # tokens a packed row
 PROMPT_WEIGHT = 0.1  # most of a prompt is random and can't be predicted
 JOINED = 0.2  # chance that the next exchange follows in the same conversation
 MIX = {"multi_step": 4, "instructions": 3, "output_format": 2, "long_context": 2, "edge_cases": 2}
+LATER_MIX = {"multi_step": 5, "instructions": 2, "output_format": 1, "long_context": 5, "edge_cases": 1}
+"""How often each skill comes: at first, and with --more, when the easy ones are learned."""
 
 
 def questions_about_a_page(rng: Random) -> list[Example]:
-    """A page and up to five questions about it in one conversation: retrieval, more densely supervised."""
+    """A page and up to seven questions about it in one conversation: retrieval, more densely supervised."""
     lines, facts = page(rng)
-    asked = rng.sample(list(facts), rng.choice((1, 2, 5)))
+    asked = rng.sample(list(facts), rng.choice((1, 5, 7)))
     if rng.random() < 0.3:
         asked.insert(rng.randint(0, len(asked)), rng.choice([field for field in FIELDS if field not in facts]))
     examples = [
@@ -39,7 +41,8 @@ def questions_about_a_page(rng: Random) -> list[Example]:
     return [replace(examples[0], prompt=lines + examples[0].prompt), *examples[1:]]
 
 
-TRAINING = {**SLICES, "long_context": questions_about_a_page}
+def lessons(first: bool) -> dict[str, Generator]:
+    return {**(FIRST_LESSONS if first else SLICES), "long_context": questions_about_a_page}
 
 
 def held_out(folder: Path) -> set[str]:
@@ -55,9 +58,11 @@ def held_out(folder: Path) -> set[str]:
 class Packer:
     """An endless stream of packed rows: tokens, loss weights, the example each token belongs to, its position in it."""
 
-    def __init__(self, tokenizer: Any, seed: int, forbidden: set[str]) -> None:
-        self.tokenizer, self.rng, self.forbidden = tokenizer, Random(seed), forbidden
-        self.names = [name for name, weight in MIX.items() for _ in range(weight)]
+    def __init__(
+        self, tokenizer: Any, seed: int, forbidden: set[str], lessons: dict[str, Generator], mix: dict[str, int]
+    ) -> None:
+        self.tokenizer, self.rng, self.forbidden, self.lessons = tokenizer, Random(seed), forbidden, lessons
+        self.names = [name for name, weight in mix.items() for _ in range(weight)]
         self.newline: int = tokenizer.encode("a\nb", add_special_tokens=False)[-2]
         self.queue: list[tuple[list[int], list[float]]] = []
 
@@ -66,7 +71,7 @@ class Packer:
         exchanges: list[Example] = []
         joins: list[str] = []  # how an exchange relates to the one before: needs it, may follow it, or stands alone
         while len(exchanges) < 256:
-            drawn = [e for e in TRAINING[self.rng.choice(self.names)](self.rng) if e.prompt not in self.forbidden]
+            drawn = [e for e in self.lessons[self.rng.choice(self.names)](self.rng) if e.prompt not in self.forbidden]
             joins += ["needs" if i > 0 else "may" if self.rng.random() < JOINED else "alone" for i in range(len(drawn))]
             exchanges += drawn
         prompts = self.tokenizer([e.prompt for e in exchanges], add_special_tokens=False)["input_ids"]
@@ -133,11 +138,10 @@ def build_model(tokenizer: Any) -> Any:
     )
 
 
-def learning_rate(step: int, steps: int, peak: float) -> float:
-    warmup = 50
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    return peak * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup))))
+def learning_rate(step: int, progress: float, peak: float) -> float:
+    """Rises over the first 50 steps, falls as a cosine to a fiftieth; `progress`: share of the training that is done."""
+    rise = min(1.0, (step + 1) / 50)
+    return peak * rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 def score_dev(model: Any, tokenizer: Any, folder: Path, items: int) -> dict[str, float]:
@@ -167,32 +171,48 @@ def score_dev(model: Any, tokenizer: Any, folder: Path, items: int) -> dict[str,
     return {name: sum(values) / max(1, len(values)) for name, values in right.items()}
 
 
-def train(folder: Path, steps: int, rows: int, peak: float, seed: int, threads: int, every: int, bf16: bool) -> None:
+def train(
+    folder: Path,
+    *,
+    more: bool,
+    steps: int,
+    seconds: float,
+    rows: int,
+    peak: float,
+    seed: int,
+    threads: int,
+    every: int,
+    bf16: bool,
+) -> None:
+    """more: go on from the model in `folder` with the skills as they are asked; otherwise begin anew, with the first lessons."""
     import torch
-    from transformers import AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
     model_folder = folder / "model"
-    train_tokenizer(model_folder)
+    if not more:
+        train_tokenizer(model_folder)
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
     tokenizer.pad_token_id = 0
-    model = build_model(tokenizer)
+    model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32) if more else build_model(tokenizer)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, vocabulary {len(tokenizer)}", flush=True)
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.95), weight_decay=0.05)
-    packer = Packer(tokenizer, seed, held_out(folder))
+    packer = Packer(tokenizer, seed, held_out(folder), lessons(first=not more), LATER_MIX if more else MIX)
     causal = torch.tril(torch.ones(ROW, ROW, dtype=torch.bool))
     log_path = folder / "training-log.csv"
-    started, running = time.perf_counter(), 0.0
-    with log_path.open("w", newline="", encoding="utf-8") as file:
+    before = last_logged(log_path) if more else (0, 0)
+    started, running, step, progress = time.perf_counter(), 0.0, 0, 0.0
+    with log_path.open("a" if more else "w", newline="", encoding="utf-8") as file:
         log = csv.writer(file)
-        log.writerow(["step", "seconds", "loss", *SLICES])
-        for step in range(steps):
+        if not more:
+            log.writerow(["step", "seconds", "loss", *SLICES])
+        while progress < 1:
             batch = [packer.row() for _ in range(rows)]
             tokens, weights, owner, position = (torch.tensor(column) for column in zip(*batch, strict=True))
             mask = (causal & (owner[:, :, None] == owner[:, None, :]))[:, None]
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, steps, peak)
+                group["lr"] = learning_rate(step, progress, peak)
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
                 logits = model(input_ids=tokens, attention_mask=mask, position_ids=position, use_cache=False).logits
             losses = torch.nn.functional.cross_entropy(
@@ -204,14 +224,23 @@ def train(folder: Path, steps: int, rows: int, peak: float, seed: int, threads: 
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             running = loss.item() if step == 0 else 0.95 * running + 0.05 * loss.item()
-            if (step + 1) % every == 0 or step + 1 == steps:
-                last = step + 1 == steps
-                scores = score_dev(model, tokenizer, folder, 160 if last else 32)
+            step, elapsed = step + 1, time.perf_counter() - started
+            progress = min(1.0, max(step / steps, elapsed / seconds))
+            if step % every == 0 or progress == 1:
+                scores = score_dev(model, tokenizer, folder, 160 if progress == 1 else 32)
                 shown = [f"{scores[name]:.4f}" for name in SLICES]
-                log.writerow([step + 1, f"{time.perf_counter() - started:.0f}", f"{running:.5f}", *shown])
+                row = [before[0] + step, f"{before[1] + elapsed:.0f}", f"{running:.5f}", *shown]
+                log.writerow(row)
                 file.flush()
-                print(step + 1, f"{time.perf_counter() - started:.0f}s", f"{running:.4f}", *shown, flush=True)
+                print(*row, flush=True)
                 save(model, tokenizer, model_folder)
+
+
+def last_logged(path: Path) -> tuple[int, int]:
+    """Steps and seconds so far."""
+    with path.open(encoding="utf-8") as file:
+        *_, last = csv.DictReader(file)
+    return int(last["step"]), int(last["seconds"])
 
 
 def save(model: Any, tokenizer: Any, folder: Path) -> None:
@@ -241,7 +270,18 @@ def draw_curve(folder: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=HERE)
+    parser.add_argument(
+        "--more",
+        action="store_true",
+        help="go on from model/ with the skills as they are asked, after the first lessons",
+    )
     parser.add_argument("--steps", type=int, default=1900)
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=math.inf,
+        help="end after this long; the learning rate then falls with the time",
+    )
     parser.add_argument("--rows", type=int, default=24, help="packed rows of 256 tokens a step")
     parser.add_argument("--peak", type=float, default=2e-3, help="highest learning rate")
     parser.add_argument("--seed", type=int, default=7)
@@ -251,5 +291,5 @@ if __name__ == "__main__":
         "--bf16", action="store_true", help="bfloat16 autocast, about twice as fast where the CPU has it"
     )
     a = parser.parse_args()
-    train(a.folder, a.steps, a.rows, a.peak, a.seed, a.threads, a.every, a.bf16)
+    train(**vars(a))
     draw_curve(a.folder)
