@@ -15,9 +15,10 @@ from quantplay.handoff.verify import verify
 from quantplay.plays import keys
 from quantplay.plays.pin import require_unchanged
 from quantplay.plays.target import require_target
-from quantplay.records import Digest, Hardware, MadeOf, PackageRef
+from quantplay.records import Digest, Hardware, MadeOf, PackageRef, Training
 from quantplay.store.registry import Store
 from tasks.artifacts import local_copy
+from tasks.locked_files import verified
 from tasks.options import PLAY
 from tasks.results import Trail, results_of, seconds_of
 from tasks.sending import sources_of, store_input
@@ -124,12 +125,25 @@ def contents_of(run: RunRef, trail: Trail) -> PackageContents:
         attempts=results.attempts,
         calibration=results.calibration,
         update=results.update,
+        sensitivity=results.sensitivity,
+        mix=results.mix,
+        training=results.training,
+        trained_weights=trained_weights(run, results.training),
         environment=installed_distributions(),
         sources=sources_of(run),  # type: ignore[arg-type]
         questions=results.questions,
         seconds=seconds_of(run),
         locked_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def trained_weights(run: RunRef, training: Training | None) -> Path | None:
+    """The weights a trained artifact is rounded from, pinned: without them nobody could make it again."""
+    if training is None:
+        return None
+    bench = workbench()
+    bench.store.pin(training.weights, "trained weights of a locked run", run.id)
+    return verified(bench.artifacts, training.weights, bench.scratch)
 
 
 def plan_text(run: RunRef) -> str:

@@ -32,7 +32,7 @@ def train(run: RunRef, artifact_key: Digest) -> Digest:
     """
     bench, plan = workbench(), run.read()
     short, recipe = artifact_of(artifact_key)
-    key = keys.training_key(run.inputs, short, settings_of(plan, threads=bench.threads))
+    key = keys.training_key(run.inputs, short, recipe, settings_of(plan, threads=bench.threads))
 
     def find(_: Digest) -> Training | None:
         found = bench.store.get_training(key)

@@ -253,6 +253,31 @@ def differences(where: str, found: Any, wanted: Any) -> Iterator[Fault]:
         yield Fault(where=where, what="differs from what the items give", value=str(found), allowed=str(wanted))
 
 
+def went_further(package: OpenPackage) -> bool:
+    """Whether plays 5 or 6 had a part in it, by any of its records."""
+    recipe = package.recipe
+    return any((package.sensitivity, package.mix, package.training, recipe.trained, recipe.tensor_types))
+
+
+def further_agrees(package: OpenPackage) -> Iterator[Fault]:
+    """The artifact is the one that plays 5 and 6 ended in: trained weights and the types of single tensors are theirs."""
+    recipe, mix, training = package.recipe, package.mix, package.training
+    trained = training.weights if training else None
+    yield from same(layout.TRAINING, "ended in other weights than the recipe names", trained, recipe.trained)
+    if mix is not None:
+        if package.sensitivity is None:
+            yield Fault(where=layout.SENSITIVITY, what="missing, and a mix was chosen by it")
+        else:
+            scan = package.sensitivity.digest()
+            yield from same(layout.MIX, "was chosen by another scan", mix.sensitivity, scan)
+        if training is None:
+            chosen = [group.tensors[mix.types[group.group]] for group in mix.groups] if mix.types else []
+            wanted = {"^" + name.replace(".", r"\.") + "$": kind for types in chosen for name, kind in types.items()}
+            yield from same(layout.MIX, "chose other types than the recipe names", recipe.tensor_types == wanted, True)
+    elif training is None and recipe.tensor_types:
+        yield Fault(where=layout.MIX, what="missing, and the recipe names the types of single tensors")
+
+
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("plan.yaml and plan.json say the same", plan_agrees),
     ("model, calibration, evaluation and held-out files are the pinned ones", inputs_agree),
@@ -261,6 +286,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("means and digests in baseline.json and evaluation.json follow from items.parquet", results_agree),
     ("baseline, recipe, artifact, evaluation, gate and decision name each other", chain_holds),
     ("the numbers of the run that is updated are here, slice by slice", update_agrees),
+    ("types of single tensors and trained weights are those that plays 5 and 6 ended in", further_agrees),
     ("the gate, applied once more to items.parquet, gives this decision", decision_follows),
     ("report, README and model card say what the records say", texts_follow),
 )

@@ -24,6 +24,9 @@ DECISION = "decision.json"
 ATTEMPTS = "attempts.json"
 ENVIRONMENT = "environment.txt"
 UPDATE = "update.json"
+SENSITIVITY = "sensitivity.json"
+MIX = "mix.json"
+TRAINING = "training.json"
 CARD = "MODEL_CARD.md"
 REPORT = "report.html"
 RUN = "run.json"
@@ -52,6 +55,9 @@ PURPOSE: dict[str, str] = {
     ITEMS: "plays 1 and 4: every item, every arm: question, expected answer, answer, score",
     DECISION: "play 4: the verdict of the frozen gate, with the numbers behind it",
     ATTEMPTS: "every look at the gate split, the rejected ones too",
+    SENSITIVITY: "play 5: what each group of tensors loses as each type; only where it was tried",
+    MIX: "play 5: the mixes that were made and measured, and the chosen one; likewise",
+    TRAINING: "play 6: how the training went, and which step was chosen; only where it was tried",
     UPDATE: "the locked run that this one updates, and its numbers; only in an update",
     ENVIRONMENT: "every installed Python distribution with its version",
     RUN: "the run's id, its times and the program's version",
@@ -59,6 +65,9 @@ PURPOSE: dict[str, str] = {
     MANIFEST: "every file above with size and SHA-256",
 }
 """What each file is for, in the order of reading."""
+
+SOMETIMES = frozenset({CALIBRATION, UPDATE, SENSITIVITY, MIX, TRAINING})
+"""Files that only the packages have to which they apply."""
 
 
 def json_bytes(value: Any) -> bytes:

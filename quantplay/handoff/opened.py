@@ -23,11 +23,19 @@ from quantplay.records import (
     EnvelopeChoice,
     Evaluation,
     Inputs,
+    MixChoice,
     Recipe,
+    Record,
+    Sensitivity,
+    Training,
     Update,
 )
 
 LARGEST_JSON = 32 << 20
+FURTHER: dict[str, tuple[str, type[Record]]] = {
+    layout.SENSITIVITY: ("sensitivity", Sensitivity), layout.MIX: ("mix", MixChoice), layout.TRAINING: ("training", Training),
+}  # fmt: skip
+"""Records of plays 5 and 6, which only some packages have: file -> field and kind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +61,9 @@ class OpenPackage:
     run: dict[str, Any]
     calibration: CalibrationCheck | None = None  # None in packages older than the check
     update: Update | None = None  # the run it updates
+    sensitivity: Sensitivity | None = None  # play 5, where it was tried
+    mix: MixChoice | None = None
+    training: Training | None = None  # play 6, likewise
 
     @property
     def baseline_key(self) -> Digest:
@@ -74,7 +85,8 @@ class OpenPackage:
             baseline_key=self.baseline_key, envelope=self.envelope, recipe=self.recipe, artifact=self.artifact,
             artifact_file=self.artifact_path, evaluation=self.evaluation, decision=self.decision, attempts=self.attempts,
             environment=self.environment, seconds=self.run["seconds"], locked_at=self.run["locked_at"],
-            calibration=self.calibration, update=self.update,
+            calibration=self.calibration, update=self.update, sensitivity=self.sensitivity, mix=self.mix,
+            training=self.training, trained_weights=self.folder / layout.SOURCES / layout.TRAINED,
             questions={key: Question(prompt=prompt, answer=answer) for key, (prompt, answer) in asked.items()},
             sources={
                 one.kind: {file.path: self.folder / layout.SOURCES / one.kind / file.path for file in one.files}
@@ -90,7 +102,7 @@ def open_package(folder: Path, manifest: PackageManifest) -> OpenPackage | list[
         layout.PLAN, layout.INPUTS, layout.BASELINE, layout.ENVELOPE, layout.RECIPE, layout.ARTIFACT, layout.EVALUATION,
         layout.DECISION, layout.ATTEMPTS, layout.RUN,
     )  # fmt: skip
-    for name in (layout.CALIBRATION, layout.UPDATE):
+    for name in (layout.CALIBRATION, layout.UPDATE, *FURTHER):
         if any(file.path == name for file in manifest.files) or (folder / name).exists():
             names = (*names, name)
     bodies = {name: reading.body(name) for name in names}
@@ -119,6 +131,9 @@ def open_package(folder: Path, manifest: PackageManifest) -> OpenPackage | list[
         )
     if layout.UPDATE in bodies:
         parsed["update"] = reading.attempt(layout.UPDATE, lambda: Update.model_validate(bodies[layout.UPDATE]))
+    for name, (field, kind) in FURTHER.items():
+        if name in bodies:
+            parsed[field] = reading.attempt(name, lambda name=name, kind=kind: kind.model_validate(bodies[name]))
     for name, keys in {layout.RUN: ("run", "seconds", "locked_at", "quantplay"), layout.BASELINE: ("key",)}.items():
         reading.attempt(name, lambda name=name, keys=keys: [bodies[name][key] for key in keys])
     if reading.faults:

@@ -118,7 +118,10 @@ def write_files(contents: PackageContents, folder: Path) -> None:
 
 def records_of(contents: PackageContents) -> dict[str, Any]:
     """File name -> JSON-safe body of every record."""
-    some = {layout.CALIBRATION: contents.calibration, layout.UPDATE: contents.update}
+    some = {
+        layout.CALIBRATION: contents.calibration, layout.UPDATE: contents.update, layout.SENSITIVITY: contents.sensitivity,
+        layout.MIX: contents.mix, layout.TRAINING: contents.training,
+    }  # fmt: skip
     return {name: record.body() for name, record in some.items() if record is not None} | {
         layout.PLAN: contents.plan.body(),
         layout.INPUTS: contents.inputs.body(),

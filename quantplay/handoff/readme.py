@@ -17,6 +17,9 @@ def render_readme(contents: PackageContents) -> str:
         del purposes[layout.CALIBRATION]
     if contents.update is None:
         del purposes[layout.UPDATE]
+    for name in ("sensitivity", "mix", "training"):
+        if getattr(contents, name) is None:
+            del purposes[f"{name}.json"]
     return render(
         "README.md.jinja", c=contents, plan=contents.plan, purposes=purposes, head=words.headline(contents.results()),
         left=words.left_sentence(contents.results()),

@@ -14,7 +14,7 @@ from quantplay.engines.whole_file import require_space
 from quantplay.errors import Fault, InputError, IntegrityError, QuantplayError
 from quantplay.handoff import layout
 from quantplay.handoff.approvals import Approvals, Signed, check_approvals
-from quantplay.handoff.checks import CHECKS, Check, checks_calibration_again, names_calibration
+from quantplay.handoff.checks import CHECKS, Check, checks_calibration_again, names_calibration, went_further
 from quantplay.handoff.manifest import compare, read_manifest, safe_to_read
 from quantplay.handoff.opened import OpenPackage, open_package
 from quantplay.handoff.signatures import read_list
@@ -163,6 +163,8 @@ def checks_for(package: OpenPackage) -> Iterator[tuple[str, Check]]:
         if check.__name__ == "calibration_agrees" and not names_calibration(package):
             continue
         if check.__name__ == "update_agrees" and package.plan.updates is None and package.update is None:
+            continue
+        if check.__name__ == "further_agrees" and not went_further(package):
             continue
         if check.__name__ == "calibration_agrees" and not checks_calibration_again(package):
             sentence = f"{layout.CALIBRATION} records no defect but those the plan accepts, and the decision shows them"

@@ -134,8 +134,8 @@ def mix_key(plan: Plan, inputs: Inputs, sensitivity: Digest, short: Artifact, bu
     )
 
 
-def training_key(inputs: Inputs, artifact: Artifact, settings: TrainingSettings) -> Digest:
-    """From which artifact, on which texts, how; the dev split chooses the step."""
+def training_key(inputs: Inputs, artifact: Artifact, recipe: Recipe, settings: TrainingSettings) -> Digest:
+    """From which artifact, on which texts, how, with which libraries; the dev split chooses the step. `recipe`: of that artifact."""
     assert inputs.training is not None
     dev = next(file.sha256 for file in inputs.evaluation.files if file.path == "dev.jsonl")
     return digest_of(
@@ -146,6 +146,7 @@ def training_key(inputs: Inputs, artifact: Artifact, settings: TrainingSettings)
             "data": inputs.training.content,
             "dev": dev,
             "settings": settings.body(),
+            "versions": recipe.versions,
         }
     )
 

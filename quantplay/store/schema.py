@@ -34,7 +34,7 @@ def _revision(connection: Connection) -> str | None:
     return connection.scalar(sa.text(f"select version_num from {SCHEMA}.alembic_version"))  # noqa: S608
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection, to: str = "head") -> None:
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory
@@ -61,4 +61,4 @@ def _upgrade(connection: Connection) -> None:
             fix="name another database, or restore this one from a backup",
         )
     connection.execute(sa.text(f"create schema if not exists {SCHEMA}"))
-    command.upgrade(config, "head")
+    command.upgrade(config, to)

@@ -14,12 +14,14 @@ from quantplay.records import (
     CalibrationCheck,
     CalibrationFinding,
     Candidate,
+    CurvePoint,
     Decision,
     Divergence,
     EnvelopeChoice,
     Evaluation,
     FileEntry,
     Fingerprint,
+    GroupSensitivity,
     Hardware,
     ItemResult,
     Manifest,
@@ -27,9 +29,14 @@ from quantplay.records import (
     PackageRef,
     Performance,
     Recipe,
+    ScanPart,
+    Sensitivity,
     SliceVerdict,
     Software,
     Spread,
+    Training,
+    TrainingSettings,
+    TypeDamage,
 )
 
 ODD_RESPONSES = ("", "a\tb\\N\n", "\\.", "ünï 💡", "nul \0 inside", "\x01\x1f", "line\r\nend", '{"a": "\\u0000"}')
@@ -240,6 +247,37 @@ def decision() -> Decision:
         attempts=1,
         alpha=0.05,
     )
+
+
+def scan_part() -> ScanPart:
+    return ScanPart(
+        scan=digest("scan"), part=0, parts=2, measured={"base": [0.1, -0.0, 1 / 3], "units": {"output": None}}
+    )
+
+
+def sensitivity() -> Sensitivity:
+    damage = TypeDamage(
+        kind="Q2_K", stored_bytes=84, weight_error=0.1, mean_kl_nats=1 / 3, mean_kl_se=0.01, low_nats=0.3, high_nats=0.4,
+        how="measured", sequences=8,
+    )  # fmt: skip
+    group = GroupSensitivity(
+        group="output", tensors=("output.weight",), block=None, weights=256, full_bytes=1024, types=(damage,)
+    )
+    return Sensitivity(
+        model=digest("model"), importance=None, rows=digest("rows"), sequences=8, tokens=64, positions=32, types=("Q2_K",),
+        high="Q2_K", low="Q2_K", base="Q2_K", groups=(group,), base_kl_nats=0.4, base_kl_se=0.01, checks=(), exact_groups=1,
+        block_forward_tokens=100, full_scan_block_forward_tokens=1000, seconds=1.5, peak_resident_bytes=5,
+    )  # fmt: skip
+
+
+def training() -> Training:
+    point = CurvePoint(step=0, loss=0.5, dev_kl_nats=1 / 3, dev_top1=0.9)
+    return Training(
+        artifact=digest("file"), model=digest("model"), data=digest("data"), dev=digest("dev"),
+        settings=TrainingSettings(steps=10, learning_rate=0.001), precision="float32", device="cpu", kinds={"t": "Q4_0"}, texts=9,
+        tokens=900, tokens_seen=400, curve=(point,), steps_done=10, chosen_step=0, stopped_early=False, weights=digest("weights"),
+        size_bytes=4, seconds=2.0, peak_resident_bytes=7,
+    )  # fmt: skip
 
 
 def package() -> PackageRef:

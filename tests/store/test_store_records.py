@@ -29,6 +29,9 @@ CASES: list[tuple[str, Callable[[], Record]]] = [
     ("decision", samples.decision),
     ("package", samples.package),
     ("calibration_check", samples.calibration_check),
+    ("scan_part", samples.scan_part),
+    ("sensitivity", samples.sensitivity),
+    ("training", samples.training),
 ]
 
 
@@ -64,6 +67,9 @@ def test_another_record_under_the_same_key_is_refused(store: Store, name: str, m
         "next_play": "x",
         "path": "/q",
         "samples": 7,
+        "parts": 5,
+        "sequences": 3,
+        "steps_done": 9,
     }
     if name == "evaluation":
         other: Record = samples.evaluation(seed=1)  # differs only in its items

@@ -71,6 +71,47 @@ def test_two_migrators_at_once(new_database: Callable[..., str], make_settings: 
     assert len(set(identities)) == 1
 
 
+def test_runs_of_an_older_program_keep_the_play_they_left_at(
+    new_database: Callable[..., str], make_settings: Callable[..., Settings]
+) -> None:
+    settings = make_settings(new_database(empty=True))
+    engine = sa.create_engine(sa.make_url(settings.database_url or "").set(drivername="postgresql+psycopg"))
+    with engine.begin() as connection:
+        schema._upgrade(connection, "0004")
+        key = "a" * 64
+        for table, extra in (("gates", ""), ("plans", ", gate")):
+            value = f", '{key}'" if extra else ""
+            connection.execute(
+                sa.text(
+                    f"insert into quantplay.{table} (key, content, canonical{extra}) values ('{key}', '{key}', '{{}}'{value})"
+                )
+            )
+        for number, (state, outcome, play) in enumerate(OLDER):
+            run = f"00000000-0000-0000-0000-{number:012}"
+            connection.execute(
+                sa.text(
+                    "insert into quantplay.runs (id, plan, profile, state, outcome) values (:run, :plan, 'internal', :state, :outcome)"
+                ),
+                {"run": run, "plan": key, "state": state, "outcome": outcome},
+            )
+            connection.execute(
+                sa.text(
+                    "insert into quantplay.run_plays (run, play, key, reused, seconds, attempt) values (:run, :play, :key, false, 1, 1)"
+                ),
+                {"run": run, "play": play, "key": key},
+            )
+    engine.dispose()
+    with open_store(settings) as store:
+        left = {str(one.run): one.left_at for one in store.passages()}
+    assert list(left.values()) == ["ptq", "envelope", None, None]
+
+
+OLDER = (
+    ("finished", "locked", "ptq"), ("finished", "envelope_missed", "envelope"), ("finished", "awaiting_signature", "ptq"),
+    ("failed", None, "ptq"),
+)  # fmt: skip
+
+
 def test_two_databases_have_two_identities(
     new_database: Callable[..., str], make_settings: Callable[..., Settings], store: Store
 ) -> None:
