@@ -45,6 +45,7 @@ class TextTokens:
 
     tokens: list[int]
     start: int = 0
+    end: int = -1  # the token that ends a text, where it is known to end here
 
 
 def leaks_of(
@@ -85,7 +86,12 @@ def training_texts(
 def text_tokens(tokenizer: Any, texts: Sequence[str], row_tokens: int) -> list[TextTokens]:
     """Each text from an empty context, cut after `row_tokens` tokens; texts without tokens are left out."""
     found = tokenizer(list(texts), truncation=True, max_length=row_tokens)["input_ids"]
-    return [TextTokens(list(tokens)) for tokens in found if len(tokens) > 1]
+    end = getattr(tokenizer, "eos_token_id", None)
+    return [
+        TextTokens(list(tokens), end=end if end is not None and len(tokens) < row_tokens else -1)
+        for tokens in found
+        if len(tokens) > 1
+    ]
 
 
 def answer_tokens(tokenizer: Any, items: Sequence[EvalItem], row_tokens: int) -> list[TextTokens]:
@@ -141,7 +147,7 @@ def pack(sequences: Sequence[TextTokens], row_tokens: int) -> Packed:
             packed.tokens[number, at:end] = sequence.tokens
             packed.positions[number, at:end] = np.arange(end - at)
             packed.counted[number, at + sequence.start : end] = True
-            packed.labels[number, at : end - 1] = sequence.tokens[1:]
+            packed.labels[number, at:end] = [*sequence.tokens[1:], sequence.end]
             at = end
         packed.positions[number, at:] = np.arange(
             row_tokens - at

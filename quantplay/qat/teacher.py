@@ -70,8 +70,10 @@ def distance_sum(student: Any, teacher: Teacher, batch: Packed, objective: Objec
     return torch.nn.functional.kl_div(found, target, reduction="sum", log_target=True)
 
 
-def measure_dev(student: Any, teacher: Teacher, dev: Packed) -> tuple[float, float]:
-    """Mean divergence from the teacher at the counted positions, and the share where both find the same token likeliest. Float32."""
+def measure_dev(student: Any, teacher: Teacher, dev: Packed, objective: Objective) -> tuple[float, float]:
+    """Mean divergence from the teacher at the counted positions (or the objective's loss there), and the share where both find the
+    same token likeliest. In float32.
+    """
     import torch
 
     student.eval()
@@ -81,8 +83,14 @@ def measure_dev(student: Any, teacher: Teacher, dev: Packed) -> tuple[float, flo
         for number, start in enumerate(starts):
             part = dev.part(slice(start, start + DEV_ROWS))
             target, found = teacher.dev_logits(number, part, len(starts)), logits_of(student, part)
-            log_p, log_q = torch.log_softmax(target.float(), dim=-1), torch.log_softmax(found.float(), dim=-1)
-            total += float(torch.nn.functional.kl_div(log_q, log_p, reduction="sum", log_target=True))
+            if objective == "distill":
+                log_p, log_q = torch.log_softmax(target.float(), dim=-1), torch.log_softmax(found.float(), dim=-1)
+                total += float(torch.nn.functional.kl_div(log_q, log_p, reduction="sum", log_target=True))
+            else:
+                labels = torch.from_numpy(part.labels[part.counted]).to(found.device)
+                total += float(
+                    torch.nn.functional.cross_entropy(found.float(), labels, ignore_index=-1, reduction="sum")
+                )
             same += float((target.argmax(-1) == found.argmax(-1)).sum())
             count += len(target)
     return total / count, same / count

@@ -172,7 +172,7 @@ class Loop:
 
         state, progress = self.state, self.state.progress
         self.served.refresh()
-        divergence, top1 = measure_dev(self.student, self.teacher, self.lesson.dev)
+        divergence, top1 = measure_dev(self.student, self.teacher, self.lesson.dev, self.settings.objective)
         if not math.isfinite(divergence):
             raise self.diverged(divergence, rate_at(progress.step, self.settings))
         loss = sum(progress.losses) / len(progress.losses) if progress.losses else divergence

@@ -34,7 +34,9 @@ class CurvePoint(Record):
 
     step: int
     loss: float  # mean over the steps since the last point: KL from full precision, nats a token
-    dev_kl_nats: float  # at the positions that give the dev split's answers
+    dev_kl_nats: (
+        float  # at the positions that give the dev split's answers; with the objective `next token` the loss there
+    )
     dev_top1: float  # share of those positions where both find the same token most likely
 
 

@@ -1,0 +1,123 @@
+"""Trainings on the pilot for benchmarks, in process: a lesson, the file its weights are rounded to, and what the student computed with."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quantplay.digest import digest_of, digest_of_file
+from quantplay.engines.converter import convert, ensure_converter
+from quantplay.engines.llama_quantize import quantize_file
+from quantplay.engines.transformers_model import load_model, load_tokenizer
+from quantplay.evalset import EvalItem, TextSample, read_items, read_texts
+from quantplay.formats import TYPES
+from quantplay.qat.data import dev_text, text_tokens, training_texts
+from quantplay.qat.export import trained_folder
+from quantplay.qat.names import gguf_names
+from quantplay.qat.places import Place, places_of
+from quantplay.qat.train import Lesson, Result, numpy_parameters, train_weights
+from quantplay.quantizers.gguf import read_tensors
+from quantplay.records import TrainingSettings
+from quantplay.settings import settings
+
+PILOT = Path(__file__).parents[1] / "examples" / "pilot"
+TRAINING = PILOT / "training" / "train.jsonl"
+
+
+@dataclass
+class Lab:
+    """The pilot's files in a folder of their own."""
+
+    folder: Path
+    model: Path = PILOT / "model"
+    reference: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.reference = self.folder / "reference.gguf"
+        convert(ensure_converter(settings().cache), self.model, self.reference)
+
+    def rounded(self, kind: str, name: str, *, source: Path | None = None, **how: Any) -> Path:
+        """`source` (full precision unless given) as llama.cpp quantizes it to `kind`."""
+        ftype = TYPES[kind].ftype
+        assert ftype is not None
+        out = self.folder / f"{name}.gguf"
+        quantize_file(source or self.reference, out, ftype=ftype, threads=1, **how)
+        return out
+
+    def lesson(
+        self,
+        kinds: Mapping[str, str],
+        wanted: TrainingSettings,
+        serving_format: str = "gguf",
+        *,
+        texts: int | None = None,
+        dev_every: int = 1,
+    ) -> Lesson:
+        """Towards `kinds` (tensor -> type) on the pilot's training texts, or the first `texts` of them, and every so many-th dev item.
+        Leaks are refused.
+        """
+        tokenizer = load_tokenizer(self.model)
+        items = read_items(PILOT / "evaluation" / "dev.jsonl")
+        samples = self.samples(texts)
+        return Lesson(
+            model_folder=self.model, reference=self.reference, serving_format=serving_format, kinds=kinds, importance={},
+            texts=text_tokens(tokenizer, [sample.text for sample in samples], wanted.row_tokens),
+            dev=dev_text(tokenizer, items[::dev_every], wanted.row_tokens), settings=wanted,
+            identity=digest_of([dict(kinds), wanted.body()]),
+        )  # fmt: skip
+
+    @cached_property
+    def splits(self) -> dict[str, tuple[EvalItem, ...]]:
+        return {f"the {name} split": read_items(PILOT / "evaluation" / f"{name}.jsonl") for name in ("gate", "dev")}
+
+    def samples(self, texts: int | None) -> tuple[TextSample, ...]:
+        if texts is None:
+            return training_texts(TRAINING, self.splits, read_texts(PILOT / "heldout" / "text.jsonl"))
+        some = self.folder / f"texts-{texts}.jsonl"
+        if not some.is_file():
+            with TRAINING.open(encoding="utf-8") as file:
+                some.write_text("".join(itertools.islice(file, texts)), encoding="utf-8")
+            training_texts(some, self.splits, read_texts(PILOT / "heldout" / "text.jsonl"))
+        return read_texts(some)
+
+    def trained(self, lesson: Lesson, name: str) -> tuple[Result, Path]:
+        """Where it ended, and the master weights' file."""
+        out = self.folder / f"{name}.safetensors"
+
+        def report(done: int, total: int, text: str) -> None:
+            if done % 25 == 0:
+                print(f"  {name}: {done} of {total} {text}", flush=True)
+
+        return train_weights(lesson, workdir=self.folder / name, out=out, report=report), out
+
+    def converted(self, weights: Path, name: str) -> Path:
+        """The trained weights as a full-precision GGUF."""
+        out = self.folder / f"{name}-f32.gguf"
+        with trained_folder(self.model, weights, digest_of_file(weights), self.folder) as folder:
+            convert(ensure_converter(settings().cache), folder, out)
+        return out
+
+    def parameters(self, weights: Path) -> dict[str, np.ndarray]:
+        """The model's parameters with the trained weights in them."""
+        with trained_folder(self.model, weights, digest_of_file(weights), self.folder) as folder:
+            return {name: one.copy() for name, one in numpy_parameters(load_model(folder)).items()}
+
+    def places(self, kinds: Mapping[str, str]) -> tuple[Place, ...]:
+        model = load_model(self.model)
+        return places_of(self.reference, kinds, numpy_parameters(model), gguf_names(model))
+
+
+def kinds_in(file: Path) -> dict[str, str]:
+    """Tensor -> stored type."""
+    return {name: tensor.kind for name, tensor in read_tensors(file).items()}
+
+
+def exactly(kinds: Mapping[str, str]) -> dict[str, str]:
+    """Overrides that make llama.cpp store every matrix as it is in `kinds`."""
+    return {name: kind for name, kind in kinds.items() if kind != "F32"}
