@@ -86,7 +86,8 @@ class OpenPackage:
             artifact_file=self.artifact_path, evaluation=self.evaluation, decision=self.decision, attempts=self.attempts,
             environment=self.environment, seconds=self.run["seconds"], locked_at=self.run["locked_at"],
             calibration=self.calibration, update=self.update, sensitivity=self.sensitivity, mix=self.mix,
-            training=self.training, trained_weights=self.folder / layout.SOURCES / layout.TRAINED,
+            training=self.training,
+            trained_weights=self.folder / layout.SOURCES / layout.TRAINED if self.recipe.trained else None,
             questions={key: Question(prompt=prompt, answer=answer) for key, (prompt, answer) in asked.items()},
             sources={
                 one.kind: {file.path: self.folder / layout.SOURCES / one.kind / file.path for file in one.files}
