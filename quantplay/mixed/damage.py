@@ -26,8 +26,8 @@ from quantplay.records.mix import DamageFit, GroupOptions, TypeOption
 
 SMALLEST = 1e-9  # nats; what is measured below it counts as this much
 RATIOS = (1 / 3, 3.0)  # a ratio beyond has more noise than meaning
-WEIGHT = 0.2  # of the ratio, before anything is known
-OPTIMISM = 0.15  # logarithm, before anything is known
+WEIGHT = 0.1  # of the ratio, before anything is known
+OPTIMISM = 0.2  # logarithm, before anything is known
 PRIORS = {
     "log_scale": 1.0,
     "optimism": 0.2,

@@ -51,7 +51,7 @@ from quantplay.records import (
 ROUNDS = 2
 MIXES = 3  # measured a round
 RIVALS = 3  # of llama.cpp's own mixes, and of uniform types
-WEIGHTS = (0.0, 1.0)  # of the restore-one anchor, beside the fitted one: what the other mixes of the first round assume
+WEIGHTS = (0.0, 0.5)  # of the restore-one anchor, beside the fitted one: what the other mixes of the first round assume
 APART = 0.1  # of the groups; mixes of one round differ in at least so many
 TEXT_CHARACTERS = 120_000
 LONGEST_CONTEXT = 512
@@ -96,13 +96,14 @@ def choose(
     budget_bytes: int,
     workdir: Path,
     threads: int,
+    rivals: int = RIVALS,
     on_progress: Report | None = None,
 ) -> MixChoice:
     """The same from files alone: an importance matrix as `save_importance` writes it, and a text."""
     started = time.perf_counter()
     work = Work(sensitivity, reference, importance, text, context_tokens, workdir, threads, on_progress)
     work.require_possible(budget_bytes)
-    work.measure_rivals(short_type, budget_bytes)
+    work.measure_rivals(short_type, budget_bytes, rivals)
     for number in range(1, ROUNDS + 1):
         mixes = work.proposals(budget_bytes, first=number == 1)
         if not mixes:
@@ -207,7 +208,7 @@ class Work:
         guesses = ((one.predicted_nats, one.mean_kl_nats) for one in self.measured)
         return prediction_error([(guess, found) for guess, found in guesses if guess is not None])
 
-    def measure_rivals(self, short_type: str, budget_bytes: int) -> None:
+    def measure_rivals(self, short_type: str, budget_bytes: int, count: int) -> None:
         """What llama.cpp offers: its own mixes nearest below the budget, the one that fell short, and uniform types."""
         mixes = llama_mixes(self.header, self.reference, importance=self.importance is not None)
         inside = {name for group in self.groups for name in next(iter(group.tensors.values()))}
@@ -215,16 +216,14 @@ class Work:
         fitting = sorted((name for name in sizes if sizes[name] <= budget_bytes), key=lambda name: (-sizes[name], name))
         names = [
             *([short_type] if short_type in mixes else []),
-            *(name for name in fitting[:RIVALS] if name != short_type),
+            *(name for name in fitting[:count] if name != short_type),
         ]
         plain = uniform_mixes(costs(self.groups, self.fit()), budget_bytes - self.beside)
         own = [
             (Candidate(name=f"llama.cpp {name}", ftype=TYPES[name].ftype or FTYPE, tensor_types={}), {})
             for name in names
         ]
-        uniform = [
-            (self.candidate(f"uniform {kind}", mix), mix) for mix in plain[:RIVALS] for kind in set(mix.values())
-        ]
+        uniform = [(self.candidate(f"uniform {kind}", mix), mix) for mix in plain[:count] for kind in set(mix.values())]
         self.measure([*own, *uniform], 0, ["llama.cpp"] * len(own) + ["uniform"] * len(uniform), None)
 
     def proposals(self, budget_bytes: int, *, first: bool) -> list[Mix]:
