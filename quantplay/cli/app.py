@@ -84,9 +84,15 @@ def run(
 
 
 @app.command()
-def pilot(json: AsJson = False) -> None:
+def pilot(
+    plan: Annotated[
+        str,
+        typer.Argument(metavar="[PLAN]", help="pass, close (mixed precision follows) or broken (training follows)."),
+    ] = "pass",
+    json: AsJson = False,
+) -> None:
     """Run the example of the repository. A small real model, from full precision to the package."""
-    start("pilot", json=json)
+    start("pilot", name=plan, json=json)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""`quantplay pilot`: the example of the repository, signatures included, by two people who exist for this purpose only."""
+"""`quantplay pilot`: the example of the repository, signatures included, by people who exist for this purpose only."""
 
 from __future__ import annotations
 
@@ -12,22 +12,28 @@ if TYPE_CHECKING:
     from quantplay.plan import Plan
     from quantplay.records import Role
 
-PLAN = Path("examples", "pilot", "plan-pass.yaml")
+PLANS = {name: Path("examples", "pilot", f"plan-{name}.yaml") for name in ("pass", "close", "broken")}
 KEYS = "pilot-keys"
+WHAT = {
+    "gate": "the profile is production, and the gate passed",
+    "training": "the model broke, and its plan says what training would win",
+    "lock": "the package is written",
+}
+"""Stage -> why somebody is asked."""
 
 
-def command(json: bool = False) -> int:
+def command(name: str = "pass", json: bool = False) -> int:
     from quantplay.cli.run import require_runnable, run_and_read, tell
     from quantplay.cli.sign import say
     from quantplay.plan_file import read_plan
 
-    plan = find_plan()
+    plan = find_plan(name)
     keys = make_people(read_plan(plan))
     require_runnable(plan)
     records, page = run_and_read(plan)
     if records.awaiting is not None:
         say(
-            f"\nThis plan is of profile production: people have to sign. The pilot signs with keys it made in {keys.parent}. "
+            f"\nPeople have to sign here: {WHAT[records.awaiting.stage]}. The pilot signs with keys it made in {keys.parent}. "
             "They are throwaway keys: they show how signing works and prove nothing about any person.\n"
         )
     while records.awaiting is not None and records.stage is not None:
@@ -37,13 +43,17 @@ def command(json: bool = False) -> int:
     return tell(records, page, json=json)
 
 
-def find_plan() -> Path:
-    """The pilot's plan: below the current folder, or beside the installed sources."""
+def find_plan(name: str) -> Path:
+    """The pilot's plan of this name: below the current folder, or beside the installed sources."""
+    if name not in PLANS:
+        raise InputError(
+            "the pilot has no such plan", value=name, allowed=", ".join(PLANS), fix="quantplay pilot broken"
+        )
     for root in (Path.cwd(), Path(__file__).parents[2]):
-        if (root / PLAN).is_file():
-            return root / PLAN
+        if (root / PLANS[name]).is_file():
+            return root / PLANS[name]
     raise InputError(
-        "the pilot is not here", value=Path.cwd(), allowed=f"a clone of quantplay's repository, with {PLAN}",
+        "the pilot is not here", value=Path.cwd(), allowed=f"a clone of quantplay's repository, with {PLANS[name]}",
         fix="clone the repository and run this there, or `quantplay init` for a plan of your own",
     )  # fmt: skip
 
@@ -58,6 +68,8 @@ def make_people(plan: Plan) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     names: dict[Role, str] = {"ml_engineer": plan.owners.ml_engineer, "product_owner": plan.owners.product_owner}
+    if plan.owners.engineering_manager is not None:
+        names["engineering_manager"] = plan.owners.engineering_manager
     lines = [
         "# Throwaway keys of `quantplay pilot`: they prove nothing about a person. Not for your own plans.",
         "schema: 1",
