@@ -2,7 +2,7 @@
 
 For every group two types are measured alone in the full-precision model, the one with the most bits and the one with the fewest,
 and the group is restored alone in the all-low model. That happens on few sequences; a figure that is not certain enough after them is
-measured on all. The types between are interpolated over their rounding error, and checked on a few groups.
+measured on twice as many, until it is. The types between are interpolated over their rounding error, and checked on a few groups.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class ScanSettings:
     types: tuple[str, ...]  # ggml types a group may take
     base: str | None = None  # every group's type in the all-low model; None: the one with the fewest bits
     few: float = 0.25  # share of the sequences every figure is first measured on
-    uncertain: float = 0.2  # standard error over mean, of the few sequences, above which a figure is measured on all
+    uncertain: float = 0.25  # standard error over mean above which a figure is measured on twice the sequences
     checks: int = 3  # groups in which each interpolated type is measured as well
     most_work: float = 1e15  # groups x weights x tokens above which groups are ranked by the gradient proxy first
     exact_share: float = 0.2  # of the groups, the first of the proxy's ranking
@@ -184,10 +184,13 @@ class Work:
         measured = [kind for kind in kinds if kind in anchors or kind in self.checked.get(group.name, ())]
         values = self.isolated(group, measured, slice(0, self.few))
         # what alone does more harm than the whole all-low model is in no good mix, however exactly it is known
+        known = self.few
         again = [kind for kind in dict.fromkeys(anchors) if self.is_uncertain(values[kind], hardness)]
-        if again and self.few < len(hardness):
-            for kind, more in self.isolated(group, again, slice(self.few, None)).items():
+        while again and known < len(hardness):
+            for kind, more in self.isolated(group, again, slice(known, 2 * known)).items():
                 values[kind] += more
+            known = min(2 * known, len(hardness))
+            again = [kind for kind in again if self.is_uncertain(values[kind], hardness)]
         others = {name: kind for name, kind in self.base.items() if name != group.name}
         left = self.simulator.damages([others], slice(0, self.few))[0].values
         body = {
