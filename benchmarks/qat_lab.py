@@ -58,6 +58,7 @@ class Lab:
         *,
         texts: int | None = None,
         dev_every: int = 1,
+        importance: Mapping[str, np.ndarray] | None = None,
     ) -> Lesson:
         """Towards `kinds` (tensor -> type) on the pilot's training texts, or the first `texts` of them, and every so many-th dev item.
         Leaks are refused.
@@ -66,7 +67,7 @@ class Lab:
         items = read_items(PILOT / "evaluation" / "dev.jsonl")
         samples = self.samples(texts)
         return Lesson(
-            model_folder=self.model, reference=self.reference, serving_format=serving_format, kinds=kinds, importance={},
+            model_folder=self.model, reference=self.reference, serving_format=serving_format, kinds=kinds, importance=importance or {},
             texts=text_tokens(tokenizer, [sample.text for sample in samples], wanted.row_tokens),
             dev=dev_text(tokenizer, items[::dev_every], wanted.row_tokens), settings=wanted,
             identity=digest_of([dict(kinds), wanted.body()]),

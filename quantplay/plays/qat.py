@@ -6,15 +6,11 @@ import re
 from pathlib import Path
 
 from quantplay import process
-from quantplay.engines.ggml import NEEDS_IMPORTANCE
 from quantplay.errors import InputError
 from quantplay.plan import Plan
 from quantplay.plays.pin import Pinned
 from quantplay.process import Report
 from quantplay.records import Artifact, Recipe, Training, TrainingSettings
-
-SPARED = ("token_embd.weight", "output.weight")
-"""llama.cpp needs no importance for these, whatever their type."""
 
 
 def settings_of(plan: Plan, *, threads: int) -> TrainingSettings:
@@ -31,15 +27,9 @@ def settings_of(plan: Plan, *, threads: int) -> TrainingSettings:
 
 
 def grid_recipe(recipe: Recipe, artifact: Artifact) -> Recipe:
-    """The recipe of what training simulates: every tensor's type written out, an importance matrix only where llama.cpp demands one.
-
-    Trained weights have found their own optimum on the grid as it is; a matrix measured before training would move it.
-    """
-    kinds = artifact.tensors
-    needed = any(kind in NEEDS_IMPORTANCE for name, kind in kinds.items() if name not in SPARED)
-    needed |= recipe.type == "Q2_K_S" and "Q2_K" in kinds.values()
-    types = {f"^{re.escape(name)}$": kind for name, kind in kinds.items() if kind != "F32"}
-    return recipe.model_copy(update={"tensor_types": types, "importance_matrix": needed, "trained": None})
+    """The recipe of what training simulates: as `artifact` was made, with or without an importance matrix, every type written out."""
+    types = {f"^{re.escape(name)}$": kind for name, kind in artifact.tensors.items() if kind != "F32"}
+    return recipe.model_copy(update={"tensor_types": types, "trained": None})
 
 
 def trained_recipe(recipe: Recipe, artifact: Artifact, training: Training) -> Recipe:
