@@ -1,11 +1,11 @@
-"""Models trained on Python's standard library, for benchmarks that random weights would prove nothing in. See README.md."""
+"""Three models trained on Python's standard library, for benchmarks that random weights would prove nothing in. See README.md."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NAMES = ("grouped", "untied")
+NAMES = ("grouped", "untied", "experts")
 HELDOUT = HERE / "heldout.jsonl"  # id and text; no model was trained on these files
 CALIBRATION = HERE / "calibration.jsonl"
 
