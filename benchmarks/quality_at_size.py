@@ -33,7 +33,7 @@ SIZES = (
     "IQ2_XXS", "IQ2_XS", "IQ2_M", "Q2_K_S", "Q2_K", "IQ3_XXS", "Q3_K_S", "IQ3_S", "IQ3_M", "Q3_K_M", "Q3_K_L", "IQ4_XS",
     "IQ4_NL", "Q4_K_S", "Q4_K_M",
 )  # fmt: skip
-QUICK_UNIFORM = ("Q2_K", "IQ3_S", "Q4_K")
+QUICK_UNIFORM = ("Q2_K", "Q3_K", "Q4_K")
 QUICK_SIZES = ("Q2_K", "Q3_K_M", "Q4_K_M")
 GOAL = 0.75
 
