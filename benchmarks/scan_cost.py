@@ -55,7 +55,7 @@ def cases() -> list[Case]:
     if quick_asked():
         types = ("Q6_K", "Q5_K", "Q4_K", "Q3_K", "Q2_K")
         return [Case("pilot", pilot.model, pilot.calibration, types, sequences=16, tokens=64, matrix_tokens=64)]
-    known = [pilot, *(Case(name, trained.folder(name), trained.CALIBRATION) for name in trained.NAMES)]
+    known = [pilot, *(Case(name, trained.folder(name), trained.CALIBRATION, tokens=64) for name in trained.NAMES)]
     asked = [name for name in sys.argv[1:] if not name.startswith("--")]
     return [case for case in known if not asked or case.name in asked]
 
