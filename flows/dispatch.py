@@ -87,8 +87,10 @@ def artifact_of_mix(run: RunRef, baseline: Digest, choice: Digest) -> Digest:
     return send("make", run, baseline, mix=choice) if run.sent else make_mix(run, choice)
 
 
-def train(run: RunRef, baseline: Digest, short: Digest) -> Digest:
-    return send("train", run, baseline, artifact=short) if run.sent else train_weights(run, short)
+def train(run: RunRef, baseline: Digest, short: Digest, *, evaluation: Digest, decision: Digest) -> Digest:
+    if run.sent:
+        return send("train", run, baseline, artifact=short, evaluation=evaluation, decision=decision)
+    return train_weights(run, short, evaluation, decision)
 
 
 def artifact_of_training(run: RunRef, baseline: Digest, *, training: Digest, short: Digest) -> Digest:

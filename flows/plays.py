@@ -39,6 +39,8 @@ Chosen = Annotated[Candidate, seen("Candidate", "What play 2 chose to build.")]
 Artifact = Annotated[Digest, seen("Artifact", "Key of the quantized artifact to measure.")]
 
 Short = Annotated[Digest, seen("Artifact", "Key of the quantized artifact that came short.")]
+Evaluated = Annotated[Digest, seen("Evaluation", "Key of that artifact's evaluation.")]
+Decided = Annotated[Digest, seen("Decision", "Key of the decision that the engineering manager signed under.")]
 Part = Annotated[int, seen("Part", "Which part of the scan, from 0.")]
 Parts = Annotated[int, seen("Parts", "How many parts the scan has.")]
 Scan = Annotated[Digest, seen("Sensitivity", "Key of what the scan found.")]
@@ -94,9 +96,9 @@ def mix_job(run: Run, baseline: Baseline, sensitivity: Scan, artifact: Short, en
 
 
 @flow(name="train-job", description="Play 6 of a run, on this worker's device.", **OPTIONS)
-def train_job(run: Run, baseline: Baseline, artifact: Short) -> State[str]:
+def train_job(run: Run, baseline: Baseline, artifact: Short, evaluation: Evaluated, decision: Decided) -> State[str]:
     """Train from the artifact that came short; the training's key."""
-    return done(run, baseline, lambda: train_weights(run, artifact))
+    return done(run, baseline, lambda: train_weights(run, artifact, evaluation, decision))
 
 
 @flow(name="make-job", description="The file of a mix or of trained weights, on this worker's device.", **OPTIONS)

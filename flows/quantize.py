@@ -14,6 +14,7 @@ from flows import dispatch
 from flows.cancelling import cancel_jobs
 from flows.form_fields import PlanAddress, RunToGoOn
 from flows.signing import can_suspend, show_what_is_missing, wait_for_signatures
+from quantplay.errors import InputError, IntegrityError
 from quantplay.gate.ahead import Ahead, play_ahead
 from quantplay.handoff.asking import training_said
 from quantplay.outcomes import OUTCOMES
@@ -91,7 +92,15 @@ def play(run: RunRef) -> tuple[str, Trail, str | None]:
     while (ahead := play_after(run, trail)) is not None:
         if ahead == "training" and (ending := signatures(run, trail, "training")) is not None:
             return ending, trail, None
-        trail = FURTHER[ahead](run, trail)
+        heavy = dispatch.prepared(run)
+        try:
+            trail, artifact = FURTHER[ahead](heavy, trail)
+        except InputError as error:
+            if isinstance(error, IntegrityError):
+                raise
+            trail = not_possible(run, trail, ahead, error)  # the verdict stands: it is no failure of the run
+            continue
+        trail = judged(run, heavy, trail, artifact)
         assert trail.decision is not None
         outcome = outcome_of(run, trail.decision)
     if outcome != "locked":
@@ -130,32 +139,57 @@ def play_after(run: RunRef, trail: Trail) -> Ahead | None:
         return None
     decision = workbench().store.get_decision(trail.decision)
     assert decision is not None
-    return play_ahead(run.read(), decision, mixed=trail.mix is not None, trained=trail.training is not None)
+    return play_ahead(
+        run.read(), decision,
+        mixed=trail.mix is not None or "mixed_precision" in trail.not_possible,
+        trained=trail.training is not None or "training" in trail.not_possible,
+    )  # fmt: skip
 
 
-def mixed(run: RunRef, trail: Trail) -> Trail:
-    """Play 5: scan, choose, make, and the gate again."""
-    heavy, baseline, short = dispatch.prepared(run), trail.baseline, trail.artifact
+def mixed(heavy: RunRef, trail: Trail) -> tuple[Trail, Digest]:
+    """Play 5: scan, choose and make. Raises InputError where the model or the budget leaves no mix to try."""
+    baseline, short = trail.baseline, trail.artifact
     assert baseline is not None
     assert short is not None
     assert trail.envelope is not None
     scan = dispatch.sensitivity(heavy, baseline, short)
     choice = dispatch.mix(heavy, baseline, sensitivity=scan, short=short, envelope=trail.envelope)
-    trail = trail.model_copy(update={"sensitivity": scan, "mix": choice})
-    return judged(run, heavy, trail, dispatch.artifact_of_mix(heavy, baseline, choice))
+    made = dispatch.artifact_of_mix(heavy, baseline, choice)
+    if made == short:
+        raise InputError(
+            "no mix within the budget diverges less than the artifact that came short",
+            fix="allow it more bytes: `growth_percent` or `max_artifact_mib` under `mixed_precision`",
+        )  # fmt: skip
+    return trail.model_copy(update={"sensitivity": scan, "mix": choice}), made
 
 
-def trained(run: RunRef, trail: Trail) -> Trail:
-    """Play 6: train from the artifact that came short, round once, and the gate again."""
-    heavy, baseline, short = dispatch.prepared(run), trail.baseline, trail.artifact
+def trained(heavy: RunRef, trail: Trail) -> tuple[Trail, Digest]:
+    """Play 6: train from the artifact that came short, and round once. Raises InputError where training wins nothing."""
+    baseline, short = trail.baseline, trail.artifact
     assert baseline is not None
     assert short is not None
-    training = dispatch.train(heavy, baseline, short)
+    assert trail.evaluation is not None
+    assert trail.decision is not None
+    training = dispatch.train(heavy, baseline, short, evaluation=trail.evaluation, decision=trail.decision)
+    found = workbench().store.get_training(training)
+    assert found is not None
+    if found.chosen_step == 0:  # a look at the gate split would be wasted on it
+        raise InputError(
+            "training did not bring the divergence on the dev split down", value=f"{found.steps_done} steps",
+            fix="another `learning_rate`, or more and other texts in `training.file`",
+        )  # fmt: skip
     trail = trail.model_copy(update={"training": training})
-    return judged(run, heavy, trail, dispatch.artifact_of_training(heavy, baseline, training=training, short=short))
+    return trail, dispatch.artifact_of_training(heavy, baseline, training=training, short=short)
 
 
-FURTHER: dict[Ahead, Callable[[RunRef, Trail], Trail]] = {"mixed_precision": mixed, "training": trained}
+FURTHER: dict[Ahead, Callable[[RunRef, Trail], tuple[Trail, Digest]]] = {"mixed_precision": mixed, "training": trained}
+
+
+def not_possible(run: RunRef, trail: Trail, play: Ahead, error: InputError) -> Trail:
+    """Note why a further play can't be done here; the run goes on without it."""
+    why = " ".join(str(error).split())
+    workbench().store.append_event("quantplay", "play.not_possible", run.run, {"play": play, "why": why})
+    return trail.model_copy(update={"not_possible": {**trail.not_possible, play: why}})
 
 
 def candidates(run: RunRef, trail: Trail) -> tuple[Candidate, ...]:

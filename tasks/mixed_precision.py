@@ -73,7 +73,7 @@ def sensitivity_key(run: RunRef, artifact_key: Digest) -> Digest:
 
 def scanned(run: RunRef, artifact_key: Digest, scan: Digest, part: int, parts: int) -> dict[str, Any]:
     """One part of the scan, in a child process. What is measured is on the disk: a scan that was killed goes on from there."""
-    plan, paths = run.read(), run.paths()
+    plan, paths = run.read(), run.pinned().paths
     short, recipe = artifact_of(artifact_key)
     outcome = process.run(
         "quantplay.mixed.sensitivity:scan_job",
@@ -107,17 +107,17 @@ def mix(run: RunRef, sensitivity_key: Digest, artifact_key: Digest, envelope_key
     budget = budget_bytes(plan, short, envelope)
     key = keys.mix_key(plan, run.inputs, sensitivity_key, short, budget)
 
+    workdir = bench.settings.home / "mixes" / key  # what was measured before a kill is not measured again
+
     def make() -> MixChoice:
-        workdir = bench.settings.home / "mixes" / key  # what was measured before a kill is not measured again
         workdir.mkdir(parents=True, exist_ok=True)
-        made = choose_mix(
+        return choose_mix(
             plan, run.pinned(), sensitivity=found, short=short, budget_bytes=budget, reference=full_precision(run),
             workdir=workdir, threads=bench.threads, on_progress=reporter("mix"),
         )  # fmt: skip
-        shutil.rmtree(workdir, ignore_errors=True)
-        return made
 
     show_mix(once(run, "mix", key, find=bench.store.get_mix, make=on_device(run, "mix", make)))
+    shutil.rmtree(workdir, ignore_errors=True)
     return key
 
 

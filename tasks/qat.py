@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prefect import task
 
-from quantplay.errors import IntegrityError
+from quantplay.errors import InputError, IntegrityError
 from quantplay.plays import keys, qat
 from quantplay.plays.qat import settings_of, trained_recipe
 from quantplay.records import Artifact, Digest, Training
@@ -19,27 +19,31 @@ from tasks.options import PLAY
 from tasks.progress import reporter
 from tasks.reference import full_precision
 from tasks.showing import show_training
+from tasks.signoffs import asks, stands
 from tasks.workbench import RunRef, once, workbench
 
 WEIGHTS = "weights.safetensors"
 
 
 @task(name="training", **PLAY)
-def train(run: RunRef, artifact_key: Digest) -> Digest:
+def train(run: RunRef, artifact_key: Digest, evaluation_key: Digest, decision_key: Digest) -> Digest:
     """Train from the artifact that came short (or look it up); returns the key of the Training. Its weights are in the artifact store.
 
-    A training that was killed goes on from its last checkpoint on this machine.
+    A training that was killed goes on from its last checkpoint on this machine. evaluation_key, decision_key: of that artifact, which
+    the engineering manager signed under. Raises InputError without that signature.
     """
     bench, plan = workbench(), run.read()
     short, recipe = artifact_of(artifact_key)
+    require_signed(run, short, evaluation_key, decision_key)
     key = keys.training_key(run.inputs, short, recipe, settings_of(plan, threads=bench.threads))
 
     def find(_: Digest) -> Training | None:
         found = bench.store.get_training(key)
         return found if found is not None and bench.artifacts.exists(found.weights) else None
 
+    workdir = bench.settings.home / "trainings" / key
+
     def make() -> Training:
-        workdir = bench.settings.home / "trainings" / key
         workdir.mkdir(parents=True, exist_ok=True)
         out = workdir / WEIGHTS
         made = qat.train(
@@ -53,11 +57,26 @@ def train(run: RunRef, artifact_key: Digest) -> Digest:
                 allowed=before.weights, fix="restore the artifact store from a backup",
             )  # fmt: skip
         bench.artifacts.put_file(out)
-        shutil.rmtree(workdir, ignore_errors=True)
         return before or made
 
     show_training(once(run, "training", key, find=find, make=on_device(run, "training", make)))
+    shutil.rmtree(workdir, ignore_errors=True)  # only now that it is recorded: a kill before must not cost the training
     return key
+
+
+def require_signed(run: RunRef, short: Artifact, evaluation_key: Digest, decision_key: Digest) -> None:
+    """Training costs money: it starts only under the signature the plan asks for, whoever started the job. Raises InputError."""
+    store = workbench().store
+    evaluation, decision = store.get_evaluation(evaluation_key), store.get_decision(decision_key)
+    if (
+        evaluation is None or decision is None or decision.evaluation != evaluation.digest() or evaluation.artifact != short.sha256
+        or not asks(run.read(), "training") or stands(run, decision, "training", None).state != "approved"
+    ):  # fmt: skip
+        raise InputError(
+            "this training is not signed", value=f"run {run.run[:8]}",
+            allowed="a business case in the plan, and the engineering manager's signature under the decision it follows",
+            fix=f"`quantplay sign {run.run[:8]} --role engineering_manager --approve`, or start a run: it asks for the signature",
+        )  # fmt: skip
 
 
 @task(name="ptq", **PLAY)

@@ -39,11 +39,30 @@ def recommend(run: RunRef, trail: Trail, outcome: str) -> tuple[Recommendation, 
             solve=partial(solve_again, mix) if mix is not None else None,
         )
     )  # fmt: skip
+    found = (*passed_over(trail), *(one for one in found if one.kind not in impossible(trail)))
     if found:
         create_markdown_artifact(
             recommendations_markdown(found), key="recommendations", description="What would be viable instead"
         )
     return found
+
+
+def impossible(trail: Trail) -> tuple[str, ...]:
+    return tuple(play.replace("_", " ") for play in trail.not_possible)
+
+
+def passed_over(trail: Trail) -> tuple[Recommendation, ...]:
+    """Plays that would have followed and could not be done, with their reasons."""
+    return tuple(
+        Recommendation.model_validate(
+            {
+                "kind": play.replace("_", " "),
+                "what": f"{play.replace('_', ' ').capitalize()} was not possible here.",
+                "why": why,
+            }
+        )
+        for play, why in trail.not_possible.items()
+    )
 
 
 def tried(trail: Trail) -> frozenset[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from quantplay.handoff.contents import Attempt, RunResults, read_questions
 from quantplay.plays import keys
 from quantplay.plays.funnel import Stage, left_at
@@ -13,7 +15,7 @@ from tasks.workbench import RunRef, workbench
 class Trail(Record):
     """Keys of what a run has produced so far; grows play by play."""
 
-    later = frozenset({"calibration", "sensitivity", "mix", "training"})
+    later = frozenset({"calibration", "sensitivity", "mix", "training", "not_possible"})
 
     calibration: Digest | None = None
     baseline: Digest | None = None
@@ -25,6 +27,7 @@ class Trail(Record):
     sensitivity: Digest | None = None  # play 5
     mix: Digest | None = None
     training: Digest | None = None  # play 6
+    not_possible: dict[str, str] = Field(default={})  # play 5 or 6 -> why it can't be done with this model and plan
 
     @property
     def left_at(self) -> Stage:

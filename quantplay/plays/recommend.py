@@ -12,6 +12,7 @@ from pathlib import Path
 from quantplay.envelope.choose import missed_budgets, uses_importance
 from quantplay.envelope.memory import estimate
 from quantplay.envelope.shape import read_shape
+from quantplay.errors import InputError
 from quantplay.formats import types_of
 from quantplay.gate.ahead import SHORT
 from quantplay.plan import Plan
@@ -174,10 +175,20 @@ def larger_mix(found: Situation, wanted_nats: float) -> MixChoice | None:
         return None
     low = mix.size_bytes
     high = mix.other_bytes + sum(max(option.stored_bytes for option in group.types) for group in mix.groups)
+    try:
+        return smallest(solve, low, high, wanted_nats, 0.01 * mix.size_bytes)
+    except (LookupError, InputError):  # the solver's time was up: no advice is better than a run that ends in an error
+        return None
+
+
+def smallest(
+    solve: Callable[[int], MixChoice], low: int, high: int, wanted_nats: float, close: float
+) -> MixChoice | None:
+    """By halving between two sizes, until they are `close`."""
     best = solve(high)
     if best.predicted_nats > wanted_nats:
         return None
-    while high - low > 0.01 * mix.size_bytes:
+    while high - low > close:
         middle = (low + high) // 2
         tried = solve(middle)
         if tried.predicted_nats <= wanted_nats:
