@@ -46,6 +46,7 @@ class Effort:
 
 
 QUICK = Effort(types=QUICK_TYPES, matrix_texts=12, sequences=4, characters=8_000, rivals=1)
+ATTEMPTS = 10
 KLD = re.compile(r"^Mean +KLD: +([-+0-9.einfa]+)", re.MULTILINE)
 
 
@@ -146,10 +147,11 @@ class Judge:
 
     def divergence(self, file: Path) -> float:
         """Mean KL divergence, nats a token; the tool keeps the reference's log-probabilities in 16 bits."""
-        found = KLD.search(run([*self.command(file), "--kl-divergence"]))
-        if found is None:
-            raise RuntimeError("llama-perplexity did not print the mean divergence")
-        return float(found[1])
+        for _ in range(ATTEMPTS):  # on a busy machine the tool sometimes ends before its last lines are written
+            found = KLD.search(run([*self.command(file), "--kl-divergence"]))
+            if found is not None:
+                return float(found[1])
+        raise RuntimeError("llama-perplexity did not print the mean divergence")
 
     def command(self, file: Path) -> list[str]:
         context = str(CONTEXT_TOKENS)

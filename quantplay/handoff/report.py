@@ -14,6 +14,7 @@ from quantplay.handoff.calibration import calibration_words
 from quantplay.handoff.charts import TEMPLATES, chart_css
 from quantplay.handoff.contents import RunResults
 from quantplay.handoff.flips import collect_flips
+from quantplay.handoff.mixed_charts import kept_high, mix_charts, mix_sentence
 from quantplay.handoff.plots import TONES, all_charts, performances, tolerance_bar, tolerance_scale
 from quantplay.handoff.templating import render
 from quantplay.handoff.updates import HEAD, cells, update_sentence, updates_of
@@ -67,6 +68,11 @@ def render_report(results: RunResults) -> str:
         gate=rows[:shown],
         folded=rows[shown:],
         charts={name: chart for name, chart in charts.items() if not chart.wide},
+        mix_charts=mix_charts(results.mix),
+        mix_sentence=mix_sentence(results.mix) if results.mix else "",
+        kept_high=kept_high(results.mix) if results.mix else [],
+        size=words.size,
+        compact=words.compact,
         wide_charts=[chart for chart in charts.values() if chart.wide],
         flips=collect_flips(results),
         facts=recipe_facts(results),
