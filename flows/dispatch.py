@@ -11,11 +11,11 @@ from typing import Any
 
 from prefect.runtime import flow_run
 
-from flows.cancelling import cancel_this_run
+from flows.cancelling import cancel_job, cancel_this_run
 from flows.fitting import require_worker, workers_that_fit
 from flows.give_back import hardware_of
 from flows.job_errors import error_of
-from flows.jobs import Job, await_job, find_or_send
+from flows.jobs import Job, await_job, find_or_send, sent_before
 from quantplay.digest import digest_of, is_digest
 from quantplay.errors import ChildProcessFailed, IntegrityError, QuantplayError
 from quantplay.records import Candidate, Digest
@@ -74,7 +74,13 @@ def sensitivity(run: RunRef, baseline: Digest, short: Digest) -> Digest:
     keys = [{"artifact": short, "part": part, "parts": parts} for part in range(parts)]
     for one in keys:  # all of them, before any is waited for
         send_ahead("scan", run, baseline, **one)
-    return sensitivity_of_parts(run, short, [send("scan", run, baseline, **one) for one in keys])
+    try:
+        found = [send("scan", run, baseline, **one) for one in keys]
+    except BaseException:
+        for one in keys:  # what nobody waits for must not hold the devices
+            cancel_ahead("scan", run, baseline, **one)
+        raise
+    return sensitivity_of_parts(run, short, found)
 
 
 def mix(run: RunRef, baseline: Digest, *, sensitivity: Digest, short: Digest, envelope: Digest) -> Digest:
@@ -87,9 +93,9 @@ def artifact_of_mix(run: RunRef, baseline: Digest, choice: Digest) -> Digest:
     return send("make", run, baseline, mix=choice) if run.sent else make_mix(run, choice)
 
 
-def train(run: RunRef, baseline: Digest, short: Digest, *, evaluation: Digest, decision: Digest) -> Digest:
+def train(run: RunRef, short: Digest, *, evaluation: Digest, decision: Digest) -> Digest:
     if run.sent:
-        return send("train", run, baseline, artifact=short, evaluation=evaluation, decision=decision)
+        return send("train", run, None, artifact=short, evaluation=evaluation, decision=decision)
     return train_weights(run, short, evaluation, decision)
 
 
@@ -124,6 +130,14 @@ def send_ahead(play: str, run: RunRef, baseline: Digest | None, **keys: Any) -> 
     require_worker(run.read(), hardware_of(baseline), pool())
     deployment, parameters = job_for(play, run, baseline, keys)
     find_or_send(deployment, parameters, f"{identity_of(deployment, parameters)}-0")
+
+
+def cancel_ahead(play: str, run: RunRef, baseline: Digest | None, **keys: Any) -> None:
+    """Cancel the job that `send_ahead` sent with the same keys, unless it has ended."""
+    deployment, parameters = job_for(play, run, baseline, keys)
+    job = sent_before(f"{identity_of(deployment, parameters)}-0")
+    if job is not None and not job.ended:
+        cancel_job(job.id)
 
 
 def job_for(play: str, run: RunRef, baseline: Digest | None, keys: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -170,7 +170,7 @@ def trained(heavy: RunRef, trail: Trail) -> tuple[Trail, Digest]:
     assert short is not None
     assert trail.evaluation is not None
     assert trail.decision is not None
-    training = dispatch.train(heavy, baseline, short, evaluation=trail.evaluation, decision=trail.decision)
+    training = dispatch.train(heavy, short, evaluation=trail.evaluation, decision=trail.decision)
     found = workbench().store.get_training(training)
     assert found is not None
     if found.chosen_step == 0:  # a look at the gate split would be wasted on it

@@ -228,11 +228,20 @@ class Training(Part):
     learning_rate: float = Field(default=1e-4, gt=0, le=1, description="At its highest; falls to zero along a cosine.")
     rows: int = Field(default=24, ge=1, le=65_536, description="Sequences behind one update.")
     row_tokens: int = Field(default=256, ge=16, le=1_048_576, description="Tokens of one sequence.")
+    micro_rows: int | None = Field(
+        default=None,
+        ge=1,
+        le=65_536,
+        description="Sequences that are in memory at once, where those of an update don't fit; empty: all.",
+    )
+    gradient_checkpointing: bool = Field(
+        default=False, description="Save memory by computing every block twice: larger models, a third more time."
+    )
     checkpoint_every: int = Field(
-        default=50, ge=1, le=1_000_000, description="Updates between two looks at the dev split."
+        default=25, ge=1, le=1_000_000, description="Updates between two looks at the dev split."
     )
     patience: int = Field(
-        default=5, ge=1, le=1000, description="Looks without a gain after which training stops early."
+        default=6, ge=1, le=1000, description="Looks without a gain after which training stops early."
     )
     seed: int = Field(default=0, ge=0, lt=2**32, description="Of the order of the texts.")
 

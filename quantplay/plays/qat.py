@@ -22,7 +22,8 @@ def settings_of(plan: Plan, *, threads: int) -> TrainingSettings:
         )
     return TrainingSettings(
         steps=asked.steps, learning_rate=asked.learning_rate, rows=asked.rows, row_tokens=asked.row_tokens,
-        checkpoint_every=asked.checkpoint_every, patience=asked.patience, seed=asked.seed, threads=threads,
+        micro_rows=asked.micro_rows,
+        gradient_checkpointing=asked.gradient_checkpointing, checkpoint_every=asked.checkpoint_every, patience=asked.patience, seed=asked.seed, threads=threads,
     )  # fmt: skip
 
 

@@ -233,4 +233,3 @@ def test_the_pilot_plans_can_run_and_have_the_power_they_claim(path: Path) -> No
     assert report.faults == ()
     assert report.power is not None
     assert report.power.enough
-    assert report.seconds < 5
