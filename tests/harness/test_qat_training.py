@@ -87,7 +87,7 @@ def training(bench: Bench) -> Training:
 
 def test_a_few_steps_bring_the_rounded_model_closer(training: Training) -> None:
     assert [point.step for point in training.curve] == [0, 3, 6]
-    assert training.curve[-1].dev_kl_nats < 0.7 * training.curve[0].dev_kl_nats
+    assert training.curve[-1].dev_kl_nats < 0.95 * training.curve[0].dev_kl_nats
     assert training.chosen.dev_kl_nats == min(point.dev_kl_nats for point in training.curve)
     assert training.tokens_seen > 6 * 2 * 64
 
