@@ -3,7 +3,7 @@
 For every size of llama.cpp's own mixes from the 2-bit ones to Q4_K_M: the mix chosen under that very number of bytes, against the
 better of all of llama.cpp's mixes and uniform types that are no larger, all with the same importance matrix. The judge is
 llama.cpp's own perplexity tool over held-out text. Promise: 25 % lower divergence, geometric mean over sizes and models, at the same
-or fewer bytes. `--quick`: the pilot at three sizes. `--model NAME`, `--folder PATH` (kept, so that a killed run goes on).
+or fewer bytes. `--quick`: the pilot at two sizes. `--model NAME`, `--folder PATH` (kept, so that a killed run goes on).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SIZES = (
     "IQ4_NL", "Q4_K_S", "Q4_K_M",
 )  # fmt: skip
 QUICK_UNIFORM = ("Q2_K", "Q3_K", "Q4_K")
-QUICK_SIZES = ("Q2_K", "Q3_K_M", "Q4_K_M")
+QUICK_SIZES = ("Q2_K", "Q3_K_M")
 GOAL = 0.75
 
 
