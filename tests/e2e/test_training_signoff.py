@@ -1,4 +1,4 @@
-"""A broken candidate with a business case: the engineering manager decides before anything is trained."""
+"""A broken candidate with a business case: the engineering manager decides, then it is trained and judged once more."""
 
 from __future__ import annotations
 
@@ -7,15 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from signers import Signer, made_signer, owners_text
 
-from benchmarks.playground import Playground
+from benchmarks.playground import PILOT, Playground
+from quantplay.calibration.overlap import near_copies_in_texts, prompts_in_texts
+from quantplay.digest import digest_of_file
+from quantplay.evalset import read_items
 
 pytestmark = pytest.mark.slow
 CASE = {
     "requests_per_day": 200000, "tokens_per_request": 400, "serving_cost_per_million_tokens": 0.6,
     "serving_saving_percent": 40, "worth_per_point_month": 150, "training_cost": 4000, "months": 12,
+}  # fmt: skip
+TRAINING = {
+    "file": "training.jsonl", "steps": 60, "learning_rate": 0.0005, "rows": 8, "row_tokens": 256, "checkpoint_every": 10,
+    "patience": 4,
 }  # fmt: skip
 
 
@@ -40,11 +46,11 @@ class Broken:
         return done.returncode, body
 
     def plan(self, name: str, case: dict[str, float] | None, **changes: Any) -> Path:
-        plan = self.playground.plan(name, envelope__types=["TQ1_0"], **changes)
-        text = (
-            plan.read_text().replace("max_drop: 60.0", "max_drop: 2.0").replace("broken_drop: 90.0", "broken_drop: 3.0")
-        )
-        plan.write_text(text + (yaml.safe_dump({"business_case": case}) if case else ""))
+        """Ternary weights answer next to nothing right, which is broken even with tolerances that fit 20 items."""
+        if case:
+            changes |= {"business_case": case, "training": TRAINING}
+        plan = self.playground.plan(name, envelope__types=["TQ1_0"], gate__attempts=2, **changes)
+        plan.write_text(plan.read_text().replace("broken_drop: 90.0", "broken_drop: 60.5"))
         return plan
 
     def sign(self, run: str, verdict: str) -> tuple[int, dict[str, Any]]:
@@ -54,20 +60,58 @@ class Broken:
 
 @pytest.fixture(scope="module")
 def broken(playground: Playground, mary: Signer) -> Broken:
+    write_training_texts(playground.folder)
     return Broken(playground, mary)
 
 
-def test_the_manager_says_yes_and_the_run_says_what_follows(broken: Broken) -> None:
+def write_training_texts(folder: Path) -> None:
+    """Some of the pilot's. What repeats in a few questions alone does not count as their common form, so a few texts look like copies."""
+    texts = [json.loads(line) for line in (PILOT / "training" / "train.jsonl").read_text().splitlines()[:800]]
+    for name in ("gate", "dev"):
+        asked = [(item.id, item.document, item.prompt) for item in read_items(folder / f"{name}.jsonl")]
+        prompts = [(key, prompt) for key, _, prompt in asked]
+        while True:
+            pairs = [(text["id"], text["text"]) for text in texts]
+            leaks = {text for _, text in (*near_copies_in_texts(asked, pairs), *prompts_in_texts(prompts, pairs))}
+            if not leaks:
+                break
+            texts = [text for text in texts if text["id"] not in leaks]
+    (folder / "training.jsonl").write_text("".join(json.dumps(text) + "\n" for text in texts))
+
+
+@pytest.fixture(scope="module")
+def trained(broken: Broken) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The run that asked, and the same run after the signature."""
     code, run = broken.call("run", broken.plan("to-train", CASE))
     assert (code, run["outcome"], run["waits_at"]) == (10, "awaiting_signature", "training"), run
     assert run["to_sign"] == [f"quantplay sign {run['run'][:8]} --role engineering_manager --approve"]
     code, signed = broken.sign(run["run"], "approve")
-    assert (code, signed["outcome"], signed["run"]) == (12, "broken", run["run"])
-    assert signed["plays"] == run["plays"]  # nothing was measured again
+    assert (code, signed["outcome"], signed["run"]) == (0, "locked", run["run"]), signed["decisions"][-1]
+    return run, signed
+
+
+def test_the_manager_says_yes_and_the_trained_model_passes(trained: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    run, signed = trained
+    before = [play["key"] for play in run["plays"]]
+    assert [play["key"] for play in signed["plays"]][: len(before)] == before  # nothing was measured again
+    assert [play["play"] for play in signed["plays"]][len(before) :] == ["training", "ptq", "evaluate", "gate", "lock"]
+    assert [one["verdict"] for one in signed["decisions"]] == ["broken", "pass"]
+    short, made = signed["artifacts"]
+    assert made["tensors"] == short["tensors"]  # the very types that were short
+    assert signed["left_at"] == "training"
     (signature,) = signed["signoffs"]
     assert f"business case: {signature['business_case']}\n" in signature["text"]
-    shown = broken.playground.quantplay("show", run["run"][:8]).stdout
-    assert "Training (play 6) is approved by mary@example.com, and not built yet" in " ".join(shown.split())
+
+
+def test_its_package_holds_the_weights_and_replays(
+    broken: Broken, trained: tuple[dict[str, Any], dict[str, Any]]
+) -> None:
+    folder = Path(trained[1]["package"]["path"])
+    recipe = json.loads((folder / "recipe.json").read_text())
+    assert digest_of_file(folder / "sources" / "trained" / "model.safetensors") == recipe["trained"]
+    assert json.loads((folder / "training.json").read_text())["weights"] == recipe["trained"]
+    assert broken.playground.quantplay("verify", str(folder)).returncode == 0
+    assert broken.playground.quantplay("replay", str(folder)).returncode == 0
 
 
 def test_the_manager_says_no(broken: Broken) -> None:
