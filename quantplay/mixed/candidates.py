@@ -87,8 +87,8 @@ def tensor_types_of(groups: Sequence[GroupOptions], mix: Mapping[str, str]) -> d
     return {name: kind for group in groups for name, kind in group.tensors[mix[group.group]].items()}
 
 
-def llama_mixes(header: GgufHeader, file: Path, *, importance: bool) -> dict[str, dict[str, str]]:
-    """Name of llama.cpp's own mix -> tensor -> type, of every mix that can be made here and is of use to most models."""
+def llama_mixes(header: GgufHeader, file: Path, *, importance: bool, also: str) -> dict[str, dict[str, str]]:
+    """Name of llama.cpp's own mix -> tensor -> type, of every mix that can be made here and is of use to most models, and `also`."""
     shapes = {name: tensor.shape for name, tensor in header.tensors.items()}
     layers, heads = layers_of(header, file)
     return {
@@ -96,7 +96,7 @@ def llama_mixes(header: GgufHeader, file: Path, *, importance: bool) -> dict[str
         for name, kind in TYPES.items()
         if BULK[name] not in FULL_PRECISION
         and kind.ftype is not None
-        and kind.bits_per_weight >= LEAST_BITS
+        and (kind.bits_per_weight >= LEAST_BITS or name == also)
         and (importance or not kind.needs_importance_matrix)
     }
 

@@ -210,7 +210,7 @@ class Work:
 
     def measure_rivals(self, short_type: str, budget_bytes: int, count: int) -> None:
         """What llama.cpp offers: its own mixes nearest below the budget, the one that fell short, and uniform types."""
-        mixes = llama_mixes(self.header, self.reference, importance=self.importance is not None)
+        mixes = llama_mixes(self.header, self.reference, importance=self.importance is not None, also=short_type)
         inside = {name for group in self.groups for name in next(iter(group.tensors.values()))}
         sizes = {name: self.beside + mix_bytes(types, self.shapes, inside) for name, types in mixes.items()}
         fitting = sorted((name for name in sizes if sizes[name] <= budget_bytes), key=lambda name: (-sizes[name], name))
