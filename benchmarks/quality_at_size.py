@@ -3,7 +3,8 @@
 For every size of llama.cpp's own mixes from the 2-bit ones to Q4_K_M: the mix chosen under that very number of bytes, against the
 better of all of llama.cpp's mixes and uniform types that are no larger, all with the same importance matrix. The judge is
 llama.cpp's own perplexity tool over held-out text. Promise: 25 % lower divergence, geometric mean over sizes and models, at the same
-or fewer bytes. `--quick`: the pilot at two sizes. `--model NAME`, `--folder PATH` (kept, so that a killed run goes on).
+or fewer bytes. `--quick`: the pilot at two sizes. `--model NAME`, `--sizes Q2_K,Q4_K_M`, `--folder PATH` (kept, so that
+a killed run goes on).
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ def main(arguments: Sequence[str]) -> int:
     cases: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as temporary:
         for name in names:
-            cases += compared(known[name], Path(asked.folder or temporary) / name, quick=asked.quick)
+            sizes = asked.sizes or (QUICK_SIZES if asked.quick else SIZES)
+            cases += compared(known[name], Path(asked.folder or temporary) / name, sizes, quick=asked.quick)
     show(cases)
     logs = [math.log(case["ratio"]) for case in cases]
     mean, low, high = geometric(logs)
@@ -68,19 +70,19 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--quick", action="store_true")
     options.add_argument("--model")
+    options.add_argument("--sizes", type=lambda text: tuple(text.split(",")))
     options.add_argument("--folder")
     return options
 
 
-def compared(model: Model, folder: Path, *, quick: bool) -> list[dict[str, Any]]:
+def compared(model: Model, folder: Path, sizes: Sequence[str], *, quick: bool) -> list[dict[str, Any]]:
     """One row a size."""
     lab = open_lab(model, folder, QUICK if quick else Effort())
     judge = Judge(program=build("perplexity", settings().cache), lab=lab)
     judge.prepare()
-    sizes = QUICK_SIZES if quick else SIZES
     rivals = {name: judged(lab, judge, {}, TYPES[name].ftype or FTYPE) for name in sizes}
     if quick:  # one budget measured, the others solved again from it
-        first = lab.choose(rivals[QUICK_SIZES[1]][0])
+        first = lab.choose(rivals[sizes[-1]][0])
         choices = {name: solve_again(first, size) for name, (size, _) in rivals.items()}
     else:
         choices = {name: lab.choose(size) for name, (size, _) in rivals.items()}
