@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from quantplay.errors import Fault, InputError
-from quantplay.mixed.interpolate import Estimate, between, estimate, interval, misfit, offsets, rank_agreement
+from quantplay.mixed.interpolate import (
+    Blend,
+    Checked,
+    Estimate,
+    between,
+    blend,
+    estimate,
+    glanced,
+    interval,
+    rank_agreement,
+)
 from quantplay.records import Check, GroupSensitivity, Sensitivity, TypeDamage
 
 
@@ -20,13 +29,24 @@ def assemble(parts: Sequence[Mapping[str, Any]]) -> Sensitivity:
     header, hardness = parts[0]["header"], parts[0]["base"]
     units = {name: body for part in parts for name, body in part["units"].items()}
     gains = parts[0]["gains"]
-    checks = [check for name, unit in units.items() for check in checks_of(name, unit, hardness)]
-    compared = [(check.kind, check.interpolated_nats, check.measured_nats) for check in checks]
-    off = Off(offsets(compared), misfit(compared))
+    glance = header["glance"]
+    known = [(name, one) for name, unit in units.items() for one in checked(unit, hardness, glance)]
+    mixed = blend([one for _, one in known])
+    checks = [
+        Check(
+            group=name,
+            kind=one.kind,
+            interpolated_nats=mixed.of(one.kind, one.line, one.glance),
+            measured_nats=one.measured,
+        )
+        for name, one in known
+    ]
     measured = [name for name, unit in units.items() if unit["values"]]
     fitted = Fit(measured, units, gains, hardness) if gains else None
     base = estimate(hardness, hardness)
-    groups = tuple(group_of(group, units[group["group"]], hardness, off, gains, fitted) for group in header["groups"])
+    groups = tuple(
+        group_of(group, units[group["group"]], hardness, glance, mixed, gains, fitted) for group in header["groups"]
+    )
     return Sensitivity(
         model=header["model"],
         importance=header["importance"],
@@ -49,14 +69,6 @@ def assemble(parts: Sequence[Mapping[str, Any]]) -> Sensitivity:
         seconds=round(sum(part["seconds"] for part in parts), 3),
         peak_resident_bytes=max(part["peak_resident_bytes"] for part in parts),
     )
-
-
-@dataclass(frozen=True)
-class Off:
-    """What the checks say about interpolated figures, in logarithms."""
-
-    by_kind: Mapping[str, float]  # added
-    spread: float
 
 
 def require_whole(parts: Sequence[Mapping[str, Any]]) -> None:
@@ -85,34 +97,39 @@ def anchors(unit: Mapping[str, Any]) -> tuple[str, str]:
     return kinds[0], kinds[-1]
 
 
-def interpolated(unit: Mapping[str, Any], kind: str, hardness: Sequence[float]) -> Estimate:
+def between_anchors(
+    unit: Mapping[str, Any], kind: str, hardness: Sequence[float], glance: int
+) -> tuple[Estimate, float]:
+    """The figure of `kind` on the line between the anchors, and from the first `glance` sequences it was measured on."""
     high, low = anchors(unit)
     errors, values = unit["errors"], unit["values"]
-    return between(
-        estimate(values[low], hardness), errors[low], estimate(values[high], hardness), errors[high], errors[kind]
-    )
+    figures = {name: estimate(values[name], hardness) for name in (low, high)}
+    line = between(figures[low], errors[low], figures[high], errors[high], errors[kind])
+    seen = {name: estimate(values[name][:glance], values[name][:glance]) for name in (low, high, kind)}
+    share = 0.5
+    if min(errors[low], errors[high], errors[kind]) > 0 and errors[low] != errors[high]:
+        share = float(np.clip(math.log(errors[kind] / errors[high]) / math.log(errors[low] / errors[high]), 0, 1))
+    return line, glanced(seen[kind], (figures[low], seen[low]), (figures[high], seen[high]), share)
 
 
-def checks_of(name: str, unit: Mapping[str, Any], hardness: Sequence[float]) -> list[Check]:
+def checked(unit: Mapping[str, Any], hardness: Sequence[float], glance: int) -> list[Checked]:
+    """The types between the anchors that were measured on more than a glance."""
     if not unit["values"]:
         return []
-    extra = [kind for kind in unit["values"] if kind not in anchors(unit)]
-    return [
-        Check(
-            group=name,
-            kind=kind,
-            interpolated_nats=interpolated(unit, kind, hardness).mean,
-            measured_nats=estimate(unit["values"][kind], hardness).mean,
-        )
-        for kind in extra
-    ]
+    found = []
+    for kind, values in unit["values"].items():
+        if kind not in anchors(unit) and len(values) > glance:
+            line, seen = between_anchors(unit, kind, hardness, glance)
+            found.append(Checked(kind, line.mean, seen, estimate(values, hardness).mean))
+    return found
 
 
 def group_of(
     group: Mapping[str, Any],
     unit: Mapping[str, Any],
     hardness: Sequence[float],
-    off: Off,
+    glance: int,
+    mixed: Blend,
     gains: Mapping[str, float] | None,
     fitted: Fit | None,
 ) -> GroupSensitivity:
@@ -120,20 +137,18 @@ def group_of(
     types = []
     for kind, stored_bytes in group["bytes"].items():
         error = unit["errors"][kind]
-        if kind in unit["values"]:
-            how, sequences = "measured", len(unit["values"][kind])
-            found = estimate(unit["values"][kind], hardness)
-        elif unit["values"]:
-            how, sequences = "interpolated", 0
-            guess = interpolated(unit, kind, hardness)
-            mean = guess.mean * math.exp(off.by_kind.get(kind, 0.0))
-            found = Estimate(mean, mean * (guess.relative**2 + off.spread**2) ** 0.5 if mean > 0 else guess.se)
+        sequences = len(unit["values"].get(kind, ()))
+        if sequences > glance or (sequences and kind in anchors(unit)):
+            how, found = "measured", estimate(unit["values"][kind], hardness)
+        elif sequences:
+            line, seen = between_anchors(unit, kind, hardness, glance)
+            mean = mixed.of(kind, line.mean, seen)
+            how, found = "interpolated", Estimate(mean, mean * math.hypot(min(line.relative, 10.0), mixed.spread))
         else:
             assert fitted is not None
             assert gains is not None
-            how, sequences = "proxy", 0
-            found = fitted.of(gains[group["group"]], error)
-        low, high = interval(found, sequences or len(hardness))
+            how, found = "proxy", fitted.of(gains[group["group"]], error)
+        low, high = interval(found, max(map(len, unit["values"].values()), default=len(hardness)))
         types.append(
             TypeDamage(
                 kind=kind, stored_bytes=stored_bytes, weight_error=error, mean_kl_nats=found.mean, mean_kl_se=found.se,

@@ -4,7 +4,8 @@ Few sequences: the damage y of a group on some sequences is scaled by how hard t
 damage x, which is known on all of them: mean(y)/mean(x) on the few, times mean(x) on all. This is the ratio estimator in two phases
 (Cochran, Sampling Techniques, 3rd ed., 12.8).
 
-Types: near full precision damage is a quadratic form of the weights' error, so that log damage is nearly a line over log error.
+Types: near full precision damage is a quadratic form of the weights' error, so that log damage is nearly a line over log error. How far
+a single group is off that line for a single type shows on very few sequences already: a glance, compared with the anchors on the same ones.
 """
 
 from __future__ import annotations
@@ -77,27 +78,56 @@ def between(low: Estimate, low_error: float, high: Estimate, high_error: float, 
     return Estimate(mean, mean * ((1 - share) * high.relative + share * low.relative))
 
 
-def offsets(checks: Sequence[tuple[str, float, float]]) -> dict[str, float]:
-    """Kind -> how far its interpolated damage lies below the measured one, in logarithms, from (kind, interpolated, measured).
+def glanced(glance: Estimate, low: tuple[Estimate, Estimate], high: tuple[Estimate, Estimate], share: float) -> float:
+    """Damage from a glance at very few sequences, scaled by what the anchors' glances are of their figures.
 
-    The mean over the kind's checks with one more check of 0, so that a single one is not believed wholly.
+    low, high: the anchor's figure and its mean on the glance's sequences. share: 0 at the high type, 1 at the low one.
     """
-    found: dict[str, list[float]] = {}
-    for kind, guessed, measured in checks:
-        if min(guessed, measured) > SMALLEST:
-            found.setdefault(kind, []).append(math.log(measured / guessed))
-    return {kind: sum(logs) / (len(logs) + 1) for kind, logs in sorted(found.items())}
+    scale = [math.log(max(figure.mean, SMALLEST) / max(seen.mean, SMALLEST)) for figure, seen in (high, low)]
+    return max(glance.mean, SMALLEST) * math.exp((1 - share) * scale[0] + share * scale[1])
 
 
-def misfit(checks: Sequence[tuple[str, float, float]]) -> float:
-    """Relative error of an interpolated figure beside its kind's offset: root mean square over the checks; 0 without any."""
-    moved = offsets(checks)
-    logs = [
-        math.log(measured / guessed) - moved[kind]
-        for kind, guessed, measured in checks
-        if min(guessed, measured) > SMALLEST
-    ]
-    return float(np.sqrt(np.mean(np.square(logs)))) if logs else 0.0
+@dataclass(frozen=True)
+class Checked:
+    """A figure known in three ways."""
+
+    kind: str
+    line: float  # interpolated between the anchors
+    glance: float  # from a glance
+    measured: float
+
+
+@dataclass(frozen=True)
+class Blend:
+    """How line and glance are put together, as the checks say; in logarithms."""
+
+    weight: float  # of the glance
+    offsets: dict[str, float]  # by kind, added
+    spread: float  # what is left of error
+
+    def of(self, kind: str, line: float, glance: float) -> float:
+        logs = self.weight * math.log(max(glance, SMALLEST)) + (1 - self.weight) * math.log(max(line, SMALLEST))
+        return math.exp(logs + self.offsets.get(kind, 0.0))
+
+
+def blend(checks: Sequence[Checked]) -> Blend:
+    """The weight that fits the checks best (least squares, with four checks that say one half), then each kind's mean error.
+
+    Every kind counts one more check without error, so that a single one is not believed wholly.
+    """
+    known = [one for one in checks if min(one.line, one.glance, one.measured) > SMALLEST]
+    if not known:
+        return Blend(0.5, {}, 0.0)
+    away = np.array([math.log(one.glance / one.line) for one in known])
+    wanted = np.array([math.log(one.measured / one.line) for one in known])
+    prior = 4 * float(np.mean(away**2)) + 1e-12
+    weight = float(np.clip((away @ wanted + 0.5 * prior) / (away @ away + prior), 0, 1))
+    left = wanted - weight * away
+    by_kind: dict[str, list[float]] = {}
+    for one, error in zip(known, left, strict=True):
+        by_kind.setdefault(one.kind, []).append(float(error))
+    offsets = {kind: sum(errors) / (len(errors) + 1) for kind, errors in sorted(by_kind.items())}
+    return Blend(weight, offsets, float(np.sqrt(np.mean(left**2))))
 
 
 def rank_agreement(first: Sequence[float], second: Sequence[float]) -> float:

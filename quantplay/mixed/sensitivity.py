@@ -2,7 +2,8 @@
 
 For every group two types are measured alone in the full-precision model, the one with the most bits and the one with the fewest,
 and the group is restored alone in the all-low model. That happens on few sequences; a figure that is not certain enough after them is
-measured on twice as many, until it is. The types between are interpolated over their rounding error, and checked on a few groups.
+measured on twice as many, until it is. The types between are interpolated over their rounding error, corrected by a glance at two
+sequences, and checked on a few groups.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class ScanSettings:
     base: str | None = None  # every group's type in the all-low model; None: the one with the fewest bits
     few: float = 0.25  # share of the sequences every figure is first measured on
     uncertain: float = 0.25  # standard error over mean above which a figure is measured on twice the sequences
-    checks: int = 3  # groups in which each interpolated type is measured as well
+    glance: int = 2  # sequences on which the types between the two anchors are measured in every group
+    checks: int = 2  # groups in which each interpolated type is measured like an anchor
     most_work: float = 1e15  # groups x weights x tokens above which groups are ranked by the gradient proxy first
     exact_share: float = 0.2  # of the groups, the first of the proxy's ranking
     audit_share: float = 0.1  # of the groups, drawn by their names' digests from the others
@@ -125,6 +127,7 @@ class Work:
         self.simulator, self.settings = simulator, settings
         sequences = len(simulator.rows)
         self.few = min(sequences, max(4, round(sequences * settings.few)))
+        self.glance = max(2, min(settings.glance, self.few))
         self.key = digest_of({"simulator": simulator.identity(), "settings": asdict(settings)})
         self.journal = Journal(journal, self.key)
         self.kinds = {group.name: self.possible(group) for group in simulator.groups.values()}
@@ -182,7 +185,9 @@ class Work:
         kinds = self.kinds[group.name]
         anchors = (kinds[0], kinds[-1])
         measured = [kind for kind in kinds if kind in anchors or kind in self.checked.get(group.name, ())]
-        values = self.isolated(group, measured, slice(0, self.few))
+        values = self.isolated(group, kinds, slice(0, self.glance))
+        for kind, more in self.isolated(group, measured, slice(self.glance, self.few)).items():
+            values[kind] += more
         # what alone does more harm than the whole all-low model is in no good mix, however exactly it is known
         known = self.few
         again = [kind for kind in dict.fromkeys(anchors) if self.is_uncertain(values[kind], hardness)]
@@ -251,7 +256,7 @@ class Work:
             "model": simulator.model_digest, "importance": simulator.importance and simulator.importance.digest(),
             "rows": simulator.rows_digest, "sequences": len(simulator.rows), "tokens": int(simulator.rows.shape[1]),
             "positions": len(simulator.positions), "blocks": len(simulator.blocks), "types": list(self.settings.types),
-            "base": self.settings.base, "key": self.key,
+            "base": self.settings.base, "key": self.key, "glance": self.glance,
             "groups": [
                 {
                     "group": group.name, "tensors": list(group.tensors), "block": group.block, "weights": group.weights,

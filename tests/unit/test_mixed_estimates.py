@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from quantplay.errors import InputError
 from quantplay.mixed.assemble import assemble
-from quantplay.mixed.interpolate import Estimate, between, estimate, interval, misfit, offsets, rank_agreement
+from quantplay.mixed.interpolate import (
+    Checked,
+    Estimate,
+    between,
+    blend,
+    estimate,
+    glanced,
+    interval,
+    rank_agreement,
+)
 from quantplay.mixed.journal import Journal
 from quantplay.records import Sensitivity
 
@@ -53,12 +62,29 @@ def test_interpolation_where_there_is_nothing_to_say():
     assert between(Estimate(0.1, 0), 0.1, Estimate(0.1, 0), 0.1, 0.2).mean == pytest.approx(0.2)
 
 
+@given(st.lists(st.floats(1.1, 5), min_size=1, max_size=30), st.booleans())
+def test_the_blend_learns_which_of_line_and_glance_to_trust(factors, glance_is_right):
+    """Where one of the two is always right the weight goes to it, from one half without any evidence."""
+    checks = [Checked("Q4_K", 1.0, factor, factor if glance_is_right else 1.0) for factor in factors]
+    towards = 0.5 if glance_is_right else -0.5
+    assert blend(checks).weight == pytest.approx(0.5 + towards * len(factors) / (len(factors) + 4))
+    assert blend([]).of("Q4_K", 1.0, 4.0) == pytest.approx(2.0)
+
+
 def test_checks_move_a_kind_and_leave_the_rest_as_its_error():
-    checks = [("Q2_K", 1.0, 1.5), ("Q2_K", 2.0, 3.0), ("Q4_K", 1.0, 1.0)]
-    assert offsets(checks)["Q2_K"] == pytest.approx(math.log(1.5) * 2 / 3)
-    assert offsets(checks)["Q4_K"] == 0
-    assert misfit(checks) == pytest.approx(math.log(1.5) / 3 * math.sqrt(2 / 3))
-    assert misfit([]) == 0
+    found = blend([Checked("Q2_K", 1.0, 1.0, 1.5), Checked("Q2_K", 2.0, 2.0, 3.0), Checked("Q4_K", 1.0, 1.0, 1.0)])
+    assert found.offsets == {"Q2_K": pytest.approx(math.log(1.5) * 2 / 3), "Q4_K": 0}
+    assert found.spread == pytest.approx(math.log(1.5) * math.sqrt(2 / 3))
+    assert found.of("Q4_K", 0.3, 0.3) == pytest.approx(0.3)
+
+
+@given(damages, damages, damages, st.floats(0, 1))
+def test_a_glance_at_sequences_of_another_hardness_is_scaled_back(high, middle, low, share):
+    """Sequences that are twice as hard for every type say nothing about any of them."""
+    figures = Estimate(low, 0), Estimate(high, 0)
+    seen = Estimate(2 * low, 0), Estimate(2 * high, 0)
+    found = glanced(Estimate(2 * middle, 0), (figures[0], seen[0]), (figures[1], seen[1]), share)
+    assert found == pytest.approx(middle, rel=1e-6)
 
 
 @given(st.lists(st.integers(0, 5), min_size=3, max_size=20))
@@ -91,7 +117,7 @@ def part(groups, names, *, key="k" * 64, gains=None):
     errors = {"Q6_K": 0.001, "Q4_K": 0.01, "Q2_K": 0.1}
     header = {
         "model": "m" * 64, "importance": None, "rows": "0" * 64, "sequences": 4, "tokens": 64, "positions": 31, "blocks": 2,
-        "types": ["Q6_K", "Q4_K", "Q2_K"], "base": "Q2_K", "key": key,
+        "types": ["Q6_K", "Q4_K", "Q2_K"], "base": "Q2_K", "key": key, "glance": 2,
         "groups": [
             {"group": name, "tensors": [name], "block": 0, "weights": 10, "full_bytes": 40, "bytes": {"Q6_K": 9, "Q4_K": 6, "Q2_K": 3}}
             for name in groups
@@ -102,7 +128,7 @@ def part(groups, names, *, key="k" * 64, gains=None):
     for name in groups:
         place = 1 + groups.index(name)
         low = [0.1 * place * x for x in (1.0, 2.0, 1.5, 0.5)]
-        values = {"Q6_K": [x / 100 for x in low], "Q2_K": low}
+        values = {"Q6_K": [x / 100 for x in low], "Q4_K": [x / 10 for x in low[:2]], "Q2_K": low}
         measured = name in names
         units[name] = {
             "values": values if measured else {}, "restored_gain": low if measured else [], "errors": errors, "block_forward_tokens": 5,
