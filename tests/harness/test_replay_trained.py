@@ -19,6 +19,7 @@ from quantplay.handoff.replay import replay
 from quantplay.handoff.verify import verify
 from quantplay.plays.pin import Paths, Pinned
 from quantplay.plays.qat import export, grid_recipe
+from quantplay.records import Artifact, CurvePoint, Training, TrainingSettings
 from quantplay.settings import Settings, settings
 from quantplay.store.artifacts import ArtifactStore
 
@@ -46,8 +47,24 @@ def contents(tmp_path_factory: pytest.TempPathFactory) -> PackageContents:
         recipe, Pinned(inputs=made.inputs, paths=paths), weights=folder / "trained.safetensors",
         reference=folder / "reference.gguf", out=folder / "trained.gguf", cache=settings().cache, scratch=folder,
     )  # fmt: skip
-    changed = replace(made, recipe=recipe, trained_weights=folder / "trained.safetensors")
+    changed = replace(
+        made, recipe=recipe, trained_weights=folder / "trained.safetensors",
+        training=training_of(made, artifact, folder / "trained.safetensors"),
+    )  # fmt: skip
     return with_artifact(changed, artifact, folder / "trained.gguf")
+
+
+def training_of(made: PackageContents, artifact: Artifact, weights: Path) -> Training:
+    """The record of a training that ended in these weights."""
+    dev = next(file.sha256 for file in made.inputs.evaluation.files if file.path == "dev.jsonl")
+    return Training(
+        artifact=made.artifact.sha256, model=made.inputs.model.content, data=made.inputs.calibration.content, dev=dev,
+        settings=TrainingSettings(steps=1, learning_rate=1e-4), precision="float32", device="cpu", kinds=artifact.tensors,
+        texts=1, tokens=100, tokens_seen=100,
+        curve=tuple(CurvePoint(step=step, loss=0.1, dev_kl_nats=0.1 / (1 + step), dev_top1=0.9) for step in (0, 1)),
+        steps_done=1, chosen_step=1, stopped_early=False, weights=digest_of_file(weights),
+        size_bytes=weights.stat().st_size, seconds=1.0, peak_resident_bytes=1,
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -68,7 +85,10 @@ def test_the_same_bytes_come_out_of_the_package_alone(
     report = replay(package, empty)
     assert report.identical
     assert report.made == contents.artifact.sha256
-    assert [step.name for step in report.steps][1:] == ["convert the trained weights", "quantize"]
+    assert [step.name for step in report.steps][1:] == [
+        "convert the trained weights",
+        "importance matrix and quantize",
+    ]
 
 
 def test_weights_that_are_not_in_the_sources_come_from_the_artifact_store(
