@@ -92,7 +92,7 @@ def test_the_funnel_counts_where_models_left(playground: Playground, mixed: dict
     }
     assert rows["mixed_precision"]["runs_left"]["locked"] >= 1
     assert rows["ptq"]["runs_entered"] >= rows["mixed_precision"]["runs_entered"] >= 1
-    assert rows["envelope"]["models_entered"] == 1
+    assert rows["envelope"]["models_entered"] >= 1
     table = playground.quantplay("registry", "funnel").stdout
     assert "mixed precision" in table
     assert "locked" in table

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,13 @@ def jobs_of(platform: DeployedPlatform, run: Any) -> list[Any]:
         )
 
 
-def started_by_event(platform: DeployedPlatform, seconds: float = 60) -> Any:
+def started_by_event(platform: DeployedPlatform, after: datetime, seconds: float = 60) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        found = [run for run in runs_of(platform, "revalidate") if run.parameters.get("reason") == "stack.upgraded"]
+        found = [
+            run for run in runs_of(platform, "revalidate")
+            if run.parameters.get("reason") == "stack.upgraded" and run.created >= after
+        ]  # fmt: skip
         if found:
             return found[0]
         time.sleep(0.5)
@@ -41,10 +45,11 @@ def started_by_event(platform: DeployedPlatform, seconds: float = 60) -> Any:
 def test_a_stack_that_changed_has_every_package_measured_again(platform: DeployedPlatform, tmp_path: Path) -> None:
     watch = ("doctor", "--watch", "--once", "--json")
     assert platform.quantplay(*watch).returncode == 0
+    asked = datetime.now(UTC)
     told = platform.quantplay(*watch, **other_version(tmp_path / "other", "safetensors"))
     assert json.loads(told.stdout)["told"] == platform.api_url, told.stderr
 
-    run = started_by_event(platform)
+    run = started_by_event(platform, asked)
     assert run.parameters["only_if_changed"] is True
     assert run.work_queue_name == "revalidation"
     ended = platform.wait(run.id)
