@@ -119,7 +119,7 @@ def compared(case: Case) -> dict[str, Any]:
 
 def by_proxy(ranked: Sensitivity, damages: Mapping[tuple[str, str], float]) -> dict[str, Any]:
     """The same scan made to rank by the gradient proxy first, as for a model too large to measure every group."""
-    worst = against(ranked, damages, ranked.types[-2])
+    worst = against(ranked, damages, ranked.types[-1])
     return {
         "agreement": ranked.proxy_agreement, "measured_groups": ranked.exact_groups,
         "times_fewer": ranked.full_scan_block_forward_tokens / ranked.block_forward_tokens,

@@ -10,6 +10,7 @@ import numpy as np
 
 from quantplay.errors import Fault, InputError
 from quantplay.mixed.interpolate import (
+    SMALLEST,
     Blend,
     Checked,
     Estimate,
@@ -28,7 +29,7 @@ def assemble(parts: Sequence[Mapping[str, Any]]) -> Sensitivity:
     require_whole(parts)
     header, hardness = parts[0]["header"], parts[0]["base"]
     units = {name: body for part in parts for name, body in part["units"].items()}
-    gains = parts[0]["gains"]
+    proxy = parts[0]["proxy"]
     glance = header["glance"]
     known = [(name, one) for name, unit in units.items() for one in checked(unit, hardness, glance)]
     mixed = blend([one for _, one in known])
@@ -42,10 +43,10 @@ def assemble(parts: Sequence[Mapping[str, Any]]) -> Sensitivity:
         for name, one in known
     ]
     measured = [name for name, unit in units.items() if unit["values"]]
-    fitted = Fit(measured, units, gains, hardness) if gains else None
+    fitted = Fit(measured, units, proxy["scores"], hardness) if proxy else None
     base = estimate(hardness, hardness)
     groups = tuple(
-        group_of(group, units[group["group"]], hardness, glance, mixed, gains, fitted) for group in header["groups"]
+        group_of(group, units[group["group"]], hardness, glance, mixed, proxy, fitted) for group in header["groups"]
     )
     return Sensitivity(
         model=header["model"],
@@ -130,7 +131,7 @@ def group_of(
     hardness: Sequence[float],
     glance: int,
     mixed: Blend,
-    gains: Mapping[str, float] | None,
+    proxy: Mapping[str, Any] | None,
     fitted: Fit | None,
 ) -> GroupSensitivity:
     gain = estimate(unit["restored_gain"], hardness) if unit["restored_gain"] else None
@@ -146,8 +147,7 @@ def group_of(
             how, found = "interpolated", Estimate(mean, mean * math.hypot(min(line.relative, 10.0), mixed.spread))
         else:
             assert fitted is not None
-            assert gains is not None
-            how, found = "proxy", fitted.of(gains[group["group"]], error)
+            how, found = "proxy", fitted.of(group["group"], unit["errors"], kind)
         low, high = interval(found, max(map(len, unit["values"].values()), default=len(hardness)))
         types.append(
             TypeDamage(
@@ -164,36 +164,37 @@ def group_of(
         types=tuple(types),
         restored_gain_nats=gain.mean if gain else None,
         restored_gain_se=gain.se if gain else None,
-        proxy_gain_nats=gains[group["group"]] if gains else None,
+        proxy_gain_nats=proxy["gains"][group["group"]] if proxy else None,
+        proxy_nats=proxy["scores"][group["group"]] if proxy else None,
     )
 
 
 class Fit:
-    """Damage of a group that was not measured: a line in logarithms through the measured ones, over the proxy's gain."""
+    """Damage of a group that was not measured, from its score: a line in logarithms through the measured groups, and from the type
+    with the fewest bits to the others by the measured groups' median slope over the rounding error."""
 
     def __init__(
-        self, measured: Sequence[str], units: Mapping[str, Any], gains: Mapping[str, float], hardness: Sequence[float]
+        self, measured: Sequence[str], units: Mapping[str, Any], scores: Mapping[str, float], hardness: Sequence[float]
     ) -> None:
-        found = [estimate(units[name]["restored_gain"], hardness).mean for name in measured]
-        self.agreement = rank_agreement([gains[name] for name in measured], found)
-        self.least = min((gains[name] for name in measured if gains[name] > 0), default=1e-9)
-        x, y, slopes = [], [], []
+        self.scores, slopes, worst = scores, [], []
         for name in measured:
             high, low = anchors(units[name])
             errors, values = units[name]["errors"], units[name]["values"]
-            worst, best = max(np.mean(values[low]), 1e-12), max(np.mean(values[high]), 1e-12)
-            x.append(self.per_error(gains[name], errors[low]))
-            y.append(np.log(worst / errors[low]))
+            worst.append(max(estimate(values[low], hardness).mean, SMALLEST))
+            best = max(estimate(values[high], hardness).mean, SMALLEST)
             if errors[low] > errors[high] > 0:
-                slopes.append(np.log(worst / best) / np.log(errors[low] / errors[high]))
+                slopes.append(math.log(worst[-1] / best) / math.log(errors[low] / errors[high]))
+        self.agreement = rank_agreement([scores[name] for name in measured], worst)
         self.slope = float(np.median(slopes)) if slopes else 1.0
-        varied = len(set(x)) > 1
-        self.line = np.polyfit(x, y, 1) if varied else np.array([0.0, float(np.mean(y))])
-        self.spread = float(np.std(np.asarray(y) - np.polyval(self.line, x)))
+        self.slope_spread = float(np.std(slopes)) if slopes else 0.0
+        x, y = np.log([max(scores[name], SMALLEST) for name in measured]), np.log(worst)
+        self.line = np.polyfit(x, y, 1) if np.ptp(x) > 0 else np.array([0.0, float(y.mean())])
+        self.spread = float(np.std(y - np.polyval(self.line, x)))
 
-    def per_error(self, gain: float, error: float) -> float:
-        return float(np.log(max(gain, self.least / 2) / error))
-
-    def of(self, gain: float, error: float) -> Estimate:
-        mean = float(np.exp(np.polyval(self.line, self.per_error(gain, error)))) * error
-        return Estimate(mean, mean * self.spread)
+    def of(self, group: str, errors: Mapping[str, float], kind: str) -> Estimate:
+        lowest = list(errors.values())[-1]
+        mean = math.exp(float(np.polyval(self.line, math.log(max(self.scores[group], SMALLEST)))))
+        away = math.log(errors[kind] / lowest) if min(errors[kind], lowest) > 0 else -math.inf
+        spread = math.hypot(self.spread, min(abs(away), 10.0) * self.slope_spread)
+        mean *= math.exp(self.slope * away)
+        return Estimate(mean, mean * spread)

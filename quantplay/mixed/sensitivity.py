@@ -25,7 +25,7 @@ from quantplay.mixed.assemble import assemble
 from quantplay.mixed.groups import Group, group_bytes
 from quantplay.mixed.interpolate import SMALLEST, estimate, interval, rank_agreement
 from quantplay.mixed.journal import Journal
-from quantplay.mixed.proxy import restored_gains
+from quantplay.mixed.proxy import proxies
 from quantplay.mixed.rows import held_out_rows, matrix_samples
 from quantplay.mixed.simulate import Simulator
 from quantplay.process import peak_resident_bytes
@@ -96,7 +96,7 @@ def scan(
     started = time.perf_counter()
     work = Work(simulator, settings.in_order(), journal)
     mine = list(simulator.groups.values())[number::count]
-    wanted, gains = work.ranked(mine)
+    wanted, proxy = work.ranked(mine)
     done = 0
     while True:
         for group in wanted[done:]:
@@ -104,16 +104,18 @@ def scan(
             done += 1
             if on_progress is not None:
                 on_progress(done, len(wanted), "groups measured")
-        agreement = work.agreement(wanted, gains)
+        agreement = work.agreement(wanted, proxy)
         if len(wanted) == len(mine) or agreement is None or agreement >= ENOUGH_AGREEMENT:
             break
-        wanted += ranked_further(mine, wanted, gains)  # the proxy is not to be trusted: measure as many again
+        wanted += ranked_further(
+            mine, wanted, proxy["scores"] if proxy else {}
+        )  # the proxy is not to be trusted: measure as many again
     names = {group.name for group in wanted}
     return {
         "header": work.header(),
         "base": work.base_values(),
         "units": {group.name: work.unit(group) if group.name in names else work.unmeasured(group) for group in mine},
-        "gains": gains,
+        "proxy": proxy,
         "block_forward_tokens": work.cost(names),
         "seconds": round(time.perf_counter() - started, 3),
         "peak_resident_bytes": peak_resident_bytes(),
@@ -222,28 +224,30 @@ class Work:
 
     # --- models too large to measure every group -------------------------------------------------------------------
 
-    def ranked(self, mine: Sequence[Group]) -> tuple[list[Group], dict[str, float] | None]:
-        """The groups to measure first, and the proxy's figures where it was asked."""
+    def ranked(self, mine: Sequence[Group]) -> tuple[list[Group], dict[str, Any] | None]:
+        """The groups to measure first, and the proxies' figures where they were asked."""
         groups = self.simulator.groups.values()
         if len(groups) * sum(group.weights for group in groups) * self.simulator.rows.size <= self.settings.most_work:
             return list(mine), None
         found = self.journal.get("proxy")
         if found is None:
             before = self.simulator.block_forward_tokens
-            gains = restored_gains(self.simulator, self.base, slice(0, self.few))
-            found = {"gains": gains, "block_forward_tokens": self.simulator.block_forward_tokens - before}
+            found = proxies(self.simulator, self.base, slice(0, self.few))
+            found = {**found, "block_forward_tokens": self.simulator.block_forward_tokens - before}
             self.journal.put("proxy", found)
-        gains = found["gains"]
-        by_gain = sorted(mine, key=lambda group: (-gains[group.name], group.name))
-        first = by_gain[: max(1, round(self.settings.exact_share * len(mine)))]
+        scores = found["scores"]
+        by_score = sorted(mine, key=lambda group: (-scores[group.name], group.name))
+        first = by_score[: max(1, round(self.settings.exact_share * len(mine)))]
         rest = sorted((group for group in mine if group not in first), key=lambda group: by_digest(group.name))
-        return first + rest[: max(4, round(self.settings.audit_share * len(mine)))], gains
+        return first + rest[: max(4, round(self.settings.audit_share * len(mine)))], found
 
-    def agreement(self, measured: Sequence[Group], gains: dict[str, float] | None) -> float | None:
-        if gains is None:
+    def agreement(self, measured: Sequence[Group], proxy: dict[str, Any] | None) -> float | None:
+        """Rank correlation of the proxy with the damages it stands for."""
+        if proxy is None:
             return None
-        damages = [estimate(self.unit(group)["restored_gain"], self.base_values()).mean for group in measured]
-        return rank_agreement([gains[group.name] for group in measured], damages)
+        lowest = {group.name: self.unit(group)["values"][self.kinds[group.name][-1]] for group in measured}
+        damages = [estimate(values, self.base_values()).mean for values in lowest.values()]
+        return rank_agreement([proxy["scores"][name] for name in lowest], damages)
 
     def cost(self, names: set[str]) -> int:
         self.base_values()
@@ -272,9 +276,9 @@ def by_digest(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
 
 
-def ranked_further(mine: Sequence[Group], wanted: Sequence[Group], gains: dict[str, float] | None) -> list[Group]:
+def ranked_further(mine: Sequence[Group], wanted: Sequence[Group], scores: dict[str, float]) -> list[Group]:
     left = [group for group in mine if group not in wanted]
-    return sorted(left, key=lambda group: (-(gains or {})[group.name], group.name))[: len(wanted)]
+    return sorted(left, key=lambda group: (-scores[group.name], group.name))[: len(wanted)]
 
 
 def scan_job(payload: dict[str, Any], report: Progress) -> dict[str, Any]:

@@ -34,9 +34,8 @@ class GroupSensitivity(Record):
     types: tuple[TypeDamage, ...]  # most bits first
     restored_gain_nats: float | None = None  # all-low damage less that with this group alone in full precision
     restored_gain_se: float | None = None
-    proxy_gain_nats: float | None = (
-        None  # what the gradient at the all-low point says of the same; only where a proxy ran
-    )
+    proxy_nats: float | None = None  # the proxy's score of its damage, at the all-low point; only where a proxy ran
+    proxy_gain_nats: float | None = None  # the gradient's word on the gain, at the same point
 
     def of(self, kind: str) -> TypeDamage:
         """The damage of `kind`. Raises KeyError where the scan left that type out for this group."""

@@ -112,7 +112,7 @@ def test_a_journal_survives_a_cut_line_and_ignores_another_model(tmp_path):
     assert Journal(path, "a" * 64).found == again.found
 
 
-def part(groups, names, *, key="k" * 64, gains=None):
+def part(groups, names, *, key="k" * 64, scores=None):
     """What a scan of these groups returns; damage is 0.1 x place for Q2_K and 1/100 of that for Q6_K."""
     errors = {"Q6_K": 0.001, "Q4_K": 0.01, "Q2_K": 0.1}
     header = {
@@ -133,9 +133,9 @@ def part(groups, names, *, key="k" * 64, gains=None):
         units[name] = {
             "values": values if measured else {}, "restored_gain": low if measured else [], "errors": errors, "block_forward_tokens": 5,
         }  # fmt: skip
-    mine = units if gains else {name: units[name] for name in names}
+    mine = units if scores else {name: units[name] for name in names}
     return {
-        "header": header, "base": [1.0, 2.0, 1.5, 0.5], "units": mine, "gains": gains, "block_forward_tokens": 5 * len(names),
+        "header": header, "base": [1.0, 2.0, 1.5, 0.5], "units": mine, "proxy": scores and {"scores": scores, "gains": scores}, "block_forward_tokens": 5 * len(names),
         "seconds": 1.0, "peak_resident_bytes": 7,
     }  # fmt: skip
 
@@ -168,11 +168,12 @@ def test_parts_of_different_scans_or_too_few_are_refused():
 
 
 def test_groups_that_were_not_measured_follow_the_proxy():
-    """Damage that is proportional to the proxy's gain is found from the measured groups."""
-    gains = {name: 0.3 * (1 + number) for number, name in enumerate(GROUPS)}
-    found = assemble([part(GROUPS, GROUPS[:4], gains=gains)])
+    """Damage that is proportional to the proxy's score is found from the measured groups, for every type."""
+    scores = {name: 0.3 * (1 + number) for number, name in enumerate(GROUPS)}
+    found = assemble([part(GROUPS, GROUPS[:4], scores=scores)])
     assert found.exact_groups == 4
     assert found.proxy_agreement == pytest.approx(1)
     assert found.groups[5].of("Q2_K").how == "proxy"
     assert found.groups[5].of("Q2_K").mean_kl_nats == pytest.approx(0.6 * 1.25, rel=1e-6)
+    assert found.groups[5].of("Q4_K").mean_kl_nats == pytest.approx(0.06 * 1.25, rel=1e-6)
     assert found.ranking("Q2_K") == tuple(reversed(GROUPS))
