@@ -14,7 +14,7 @@ class Format:
 
     runtimes: tuple[str, ...]
     extra: str | None  # pip extra to install; None is part of the base install
-    suffix: str
+    suffix: str  # of the file; empty where the format is a folder
     note: str
 
 
@@ -25,7 +25,7 @@ class ServingType:
     format: str
     bits_per_weight: float  # of the bulk tensors, scales included
     nominal_bits: int
-    group_size: int  # weights that share a scale
+    group_size: int  # weights that share a scale; 0 is a whole row
     block_size: int  # a row must be a multiple of this
     ftype: int | None  # llama.cpp's number of the mix; None where it has none
     needs_importance_matrix: bool = False
@@ -36,7 +36,17 @@ FORMATS: dict[str, Format] = {
     "gguf": Format(
         runtimes=("llama.cpp",), extra=None, suffix=".gguf", note="llama.cpp's own container; CPU and Apple, also GPU"
     ),
-}
+    "compressed-tensors": Format(
+        runtimes=("vllm", "transformers"), extra="compressed-tensors", suffix="",
+        note="llm-compressor's folder of safetensors, what vLLM serves",
+    ),
+    "gptq": Format(
+        runtimes=("vllm", "transformers"), extra="gptq", suffix="", note="the older GPTQ layout, for servers that ask for it"
+    ),
+    "bitsandbytes": Format(
+        runtimes=("vllm", "transformers"), extra="bitsandbytes", suffix="", note="8 bits without calibration, for general use"
+    ),
+}  # fmt: skip
 
 # Bits are of the bulk type (GGML block sizes); a mix keeps some tensors higher, the artifact records what it measured.
 # ftype: enum llama_ftype in llama.h.
@@ -93,6 +103,32 @@ TYPES: dict[str, ServingType] = {
     "TQ1_0": ServingType(
         format="gguf", bits_per_weight=1.6875, nominal_bits=1, group_size=256, block_size=256, ftype=36,
         note="ternary; for models trained for it",
+    ),
+    # Scales are 16 bits wide, as vLLM keeps them; rows that have one scale each add 16 bits a row. Embedding, output matrix and
+    # norms stay at full precision in all of these.
+    "W8A8": ServingType(
+        format="compressed-tensors", bits_per_weight=8, nominal_bits=8, group_size=0, block_size=1, ftype=None,
+        note="SmoothQuant and GPTQ; activations in 8 bits as well, a scale a row and a token",
+    ),
+    "FP8_DYNAMIC": ServingType(
+        format="compressed-tensors", bits_per_weight=8, nominal_bits=8, group_size=0, block_size=1, ftype=None,
+        note="weights and activations as 8-bit floats, a scale a row and a token; no calibration",
+    ),
+    "BNB_INT8": ServingType(
+        format="bitsandbytes", bits_per_weight=8, nominal_bits=8, group_size=0, block_size=1, ftype=None,
+        note="LLM.int8(): outlier columns of the activations are multiplied at full precision; a scale a row",
+    ),
+    "W4A16_AWQ": ServingType(
+        format="compressed-tensors", bits_per_weight=4.15625, nominal_bits=4, group_size=128, block_size=128, ftype=None,
+        note="AWQ, asymmetric: a 16-bit scale and a 4-bit zero a group",
+    ),
+    "GPTQ_INT4": ServingType(
+        format="gptq", bits_per_weight=4.15625, nominal_bits=4, group_size=128, block_size=128, ftype=None,
+        note="GPTQ: a 16-bit scale and a 4-bit zero a group, and 32 bits a column for its group's number",
+    ),
+    "W4A16": ServingType(
+        format="compressed-tensors", bits_per_weight=4.125, nominal_bits=4, group_size=128, block_size=128, ftype=None,
+        note="GPTQ, symmetric: a 16-bit scale a group",
     ),
 }  # fmt: skip
 

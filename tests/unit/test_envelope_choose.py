@@ -13,7 +13,7 @@ from quantplay.envelope.choose import DEFAULT_ORDER, MIB, choose
 from quantplay.envelope.memory import cache_bytes, estimate
 from quantplay.envelope.shape import read_shape
 from quantplay.errors import InputError
-from quantplay.formats import TYPES
+from quantplay.formats import TYPES, types_of
 from quantplay.plan import Envelope
 from quantplay.records import EnvelopeChoice, Fingerprint, Hardware, Software
 
@@ -118,7 +118,7 @@ def test_unknown_types_are_listed_together(model: Path) -> None:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    types=st.lists(st.sampled_from(list(TYPES)), max_size=6),
+    types=st.lists(st.sampled_from(list(types_of("llama.cpp"))), max_size=6),
     memory=st.none() | st.floats(1, 100),
     size=st.none() | st.floats(0.1, 10),
     context=st.integers(16, 4096),

@@ -16,7 +16,10 @@ SCALES_OF_256 = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", TYPES)
+GGUF_TYPES = types_of("llama.cpp")
+
+
+@pytest.mark.parametrize("name", GGUF_TYPES)
 def test_a_type_is_what_ggml_says(name: str) -> None:
     kind = TYPES[name]
     bulk = gguf.GGMLQuantizationType[BULK[name]]
@@ -32,18 +35,28 @@ def test_a_type_is_what_ggml_says(name: str) -> None:
 def test_a_type_that_needs_an_importance_matrix_is_marked() -> None:
     """tensor_requires_imatrix of src/llama-quant.cpp: these ggml types, and Q2_K in a Q2_K_S file."""
     needing = {"IQ3_XXS", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ1_M", "IQ1_S"}
-    for name, kind in TYPES.items():
+    for name, kind in GGUF_TYPES.items():
         assert kind.needs_importance_matrix == (BULK[name] in needing or name == "Q2_K_S"), name
 
 
 def test_every_type_belongs_to_a_format_with_a_runtime() -> None:
     assert {kind.format for kind in TYPES.values()} <= FORMATS.keys()
-    assert types_of("llama.cpp") == TYPES
+    assert {name for name, kind in TYPES.items() if kind.format == "gguf"} == GGUF_TYPES.keys()
+    assert types_of("transformers").keys() == TYPES.keys() - GGUF_TYPES.keys()
     assert types_of("a runtime of tomorrow") == {}
 
 
+@pytest.mark.parametrize("name", types_of("transformers"))
+def test_bits_of_a_folder_count_scales_and_zeros(name: str) -> None:
+    kind = TYPES[name]
+    zeros = {"W4A16_AWQ": 4, "GPTQ_INT4": 4}.get(name, 0)
+    a_group = (16 + zeros) / kind.group_size if kind.group_size else 0  # a scale a row is counted by row
+    assert kind.bits_per_weight == kind.nominal_bits + a_group
+    assert kind.ftype is None
+
+
 def test_fallbacks_lead_from_large_blocks_to_small_ones() -> None:
-    assert {BULK[name] for name, kind in TYPES.items() if kind.block_size == 256} <= FALLBACKS.keys()
+    assert {BULK[name] for name, kind in GGUF_TYPES.items() if kind.block_size == 256} <= FALLBACKS.keys()
     for large, small in FALLBACKS.items():
         assert (block_size(large), block_size(small)) == (256, 32)
         assert fitting_type(large, (512, 3)) == large
