@@ -12,6 +12,7 @@ from typing import Any
 
 from quantplay import process
 from quantplay.digest import digest_of_file
+from quantplay.engines.ggml import ABORTS_WITHOUT_IMPORTANCE, KINDS
 from quantplay.engines.gguf_header import StoredTensor, read_gguf_header
 from quantplay.engines.llama_quantize import quantize_file
 from quantplay.engines.whole_file import require_space, written_whole
@@ -26,7 +27,8 @@ from quantplay.records import Artifact, Recipe
 Progress = Callable[[int, int, str], None]
 RECIPE_KEY = "quantplay.recipe"  # metadata key in the GGUF: digest of the recipe it was made by
 IMPORTANCE_KEY = "quantplay.importance_matrix"
-
+WITHOUT_IMPORTANCE = frozenset({"token_embd.weight", "per_layer_token_embd.weight", "output.weight"})
+"""No importance matrix covers these, and llama.cpp does not ask for one (tensor_requires_imatrix of src/llama-quant.cpp)."""
 
 __all__ = ["build_recipe", "quantize", "quantize_job", "read_tensors"]
 
@@ -129,18 +131,18 @@ def expand_overrides(tensor_types: Mapping[str, str], shapes: Mapping[str, Shape
     """Tensor name -> ggml type, from regular expression -> ggml type.
 
     Raises InputError on an expression that is broken or matches no matrix, on an unknown type, on two expressions that give one
-    tensor different types (which of them is first is not recorded), and on rows that don't fit the type's blocks.
+    tensor different types (which of them is first is not recorded), on rows that don't fit the type's blocks, and where ggml
+    would end the whole process instead of refusing: types that hold no weights, and those that need an importance matrix in a
+    tensor that none covers.
     """
-    import gguf
-
     matrices = {name: shape for name, shape in shapes.items() if is_meant_to_be_quantized(name, shape)}
     expanded: dict[str, str] = {}
     faults: list[Fault] = []
     for pattern, kind in tensor_types.items():
         where = f"tensor_types: {pattern}"
-        if kind not in gguf.GGMLQuantizationType.__members__:
+        if kind not in KINDS:
             faults.append(
-                Fault(where=where, what="there is no such ggml type", value=kind, allowed="Q8_0, Q6_K, Q4_K, F16 ...")
+                Fault(where=where, what="there is no such ggml type for weights", value=kind, allowed=", ".join(KINDS))
             )
             continue
         try:
@@ -156,6 +158,15 @@ def expand_overrides(tensor_types: Mapping[str, str], shapes: Mapping[str, Shape
             if expanded.setdefault(name, kind) != kind:
                 faults.append(
                     Fault(where=where, what=f"{name} is given two types", value=f"{expanded[name]} and {kind}")
+                )
+            if name in WITHOUT_IMPORTANCE and kind in ABORTS_WITHOUT_IMPORTANCE:
+                faults.append(
+                    Fault(
+                        where=where,
+                        what=f"{name} can't be stored so: the type needs an importance matrix, and none covers this tensor",
+                        value=kind,
+                        allowed="IQ2_S, IQ3_XXS, Q2_K and larger types",
+                    )
                 )
             if matrices[name][0] % block_size(kind):
                 faults.append(

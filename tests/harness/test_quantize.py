@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gguf import GGMLQuantizationType
 from quantize_models import even_importance, number_of, recipe, save_random_llama, write_random_gguf
 
 from quantplay import process
@@ -247,6 +248,37 @@ def test_overrides_that_can_not_be_followed(overrides: dict[str, str], words: st
 def test_rows_must_fit_an_override() -> None:
     with pytest.raises(InputError, match="no multiple of 256"):
         expand_overrides({"attn_q": "Q6_K"}, {"blk.0.attn_q.weight": (96, 96)})
+
+
+@pytest.fixture(scope="module")
+def one_block(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("one-block") / "m.gguf"
+    return write_random_gguf(out, layers=1, heads=4, key_value_heads=2, hidden=256, intermediate=256)
+
+
+@pytest.mark.parametrize("kind", sorted(GGMLQuantizationType.__members__))
+def test_an_override_is_refused_or_followed_and_never_ends_the_process(
+    kind: str, one_block: Path, tmp_path: Path
+) -> None:
+    name, out = "token_embd.weight", tmp_path / "out.gguf"
+    try:
+        wanted = expand_overrides(
+            {f"^{name}$": kind}, {name: tensor.shape for name, tensor in read_tensors(one_block).items()}
+        )
+    except InputError:
+        return
+    quantize_file(
+        one_block, out, ftype=number_of("Q8_0"), threads=1, importance=even_importance(one_block), tensor_types=wanted
+    )
+    assert read_tensors(out)[name].kind == kind
+
+
+@pytest.mark.parametrize("tensor", ["token_embd.weight", "output.weight"])
+@pytest.mark.parametrize("kind", ["IQ2_XXS", "IQ2_XS", "IQ1_S"])
+def test_what_needs_importance_is_refused_where_none_is_measured(kind: str, tensor: str) -> None:
+    with pytest.raises(InputError, match="needs an importance matrix") as caught:
+        expand_overrides({tensor: kind}, {tensor: (256, 512)})
+    assert caught.value.faults[0].value == kind
 
 
 def test_an_importance_matrix_has_to_cover_the_model() -> None:
