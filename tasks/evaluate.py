@@ -19,6 +19,7 @@ from tasks.artifacts import local_copy
 from tasks.device import on_device
 from tasks.options import PLAY
 from tasks.progress import reporter
+from tasks.recorded import recorded
 from tasks.reference import full_precision
 from tasks.workbench import RunRef, once, workbench
 
@@ -27,9 +28,8 @@ from tasks.workbench import RunRef, once, workbench
 def evaluate(run: RunRef, baseline_key: Digest, artifact_key: Digest) -> Digest:
     """Measure the candidate (or look it up); returns the key of the Evaluation."""
     bench, plan = workbench(), run.read()
-    baseline, artifact = bench.store.get_baseline(baseline_key), bench.store.get_artifact(artifact_key)
-    assert baseline is not None
-    assert artifact is not None
+    baseline = recorded("baseline", baseline_key, bench.store.get_baseline)
+    artifact = recorded("artifact", artifact_key, bench.store.get_artifact)
     check_attempt(plan.gate, look(run, artifact))  # before anything is measured that may not be looked at
     key = keys.evaluation_key(plan, run.inputs, baseline_key, artifact, bench.fingerprint)
 

@@ -10,6 +10,7 @@ from typing import Any
 from prefect import task
 
 from quantplay import process
+from quantplay.digest import digest_of_file
 from quantplay.engines.converter import ensure_converter
 from quantplay.mixed.assemble import assemble
 from quantplay.plays import keys
@@ -21,6 +22,7 @@ from tasks.artifacts import make_once
 from tasks.device import on_device
 from tasks.options import PLAY
 from tasks.progress import reporter
+from tasks.recorded import recorded, recorded_artifact, refused, require_of_run
 from tasks.reference import full_precision
 from tasks.showing import show_mix, show_sensitivity
 from tasks.workbench import RunRef, once, workbench
@@ -67,14 +69,20 @@ def sensitivity_of_parts(run: RunRef, artifact_key: Digest, part_keys: Sequence[
 
 
 def sensitivity_key(run: RunRef, artifact_key: Digest) -> Digest:
-    short, recipe = artifact_of(artifact_key)
+    short, recipe = artifact_of_run(run, artifact_key)
     return keys.sensitivity_key(run.read(), run.inputs, recipe, ladder(run.read(), short))
+
+
+def artifact_of_run(run: RunRef, key: Digest) -> tuple[Artifact, Recipe]:
+    short, recipe = recorded_artifact(key)
+    require_of_run("artifact", key, found=recipe.model, run=run)
+    return short, recipe
 
 
 def scanned(run: RunRef, artifact_key: Digest, scan: Digest, part: int, parts: int) -> dict[str, Any]:
     """One part of the scan, in a child process. What is measured is on the disk: a scan that was killed goes on from there."""
     plan, paths = run.read(), run.pinned().paths
-    short, recipe = artifact_of(artifact_key)
+    short, recipe = artifact_of_run(run, artifact_key)
     outcome = process.run(
         "quantplay.mixed.sensitivity:scan_job",
         {
@@ -100,10 +108,9 @@ def journal(scan: Digest) -> Path:
 def mix(run: RunRef, sensitivity_key: Digest, artifact_key: Digest, envelope_key: Digest) -> Digest:
     """Choose every group's type within the budget, by mixes made and measured (or look it up); returns the key of the MixChoice."""
     bench, plan = workbench(), run.read()
-    short, _ = artifact_of(artifact_key)
-    found, envelope = bench.store.get_sensitivity(sensitivity_key), bench.store.get_envelope(envelope_key)
-    assert found is not None
-    assert envelope is not None
+    short, _ = artifact_of_run(run, artifact_key)
+    found = recorded("sensitivity scan", sensitivity_key, bench.store.get_sensitivity)
+    envelope = recorded("envelope's choice", envelope_key, bench.store.get_envelope)
     budget = budget_bytes(plan, short, envelope)
     key = keys.mix_key(plan, run.inputs, sensitivity_key, short, budget)
 
@@ -125,23 +132,16 @@ def mix(run: RunRef, sensitivity_key: Digest, artifact_key: Digest, envelope_key
 def artifact_of_mix(run: RunRef, mix_key: Digest) -> Digest:
     """Make the file of the chosen mix (or look it up); returns the key of its Artifact."""
     bench, plan = workbench(), run.read()
-    choice = bench.store.get_mix(mix_key)
-    assert choice is not None
+    choice = recorded("mix", mix_key, bench.store.get_mix)
     converter = ensure_converter(bench.settings.cache).digest
     recipe = recipe_of(plan, choice, run.inputs, threads=bench.threads, converter=converter)
     key = keys.artifact_key(recipe)
 
     def make(out: Path) -> Artifact:
-        return quantize(recipe, run.pinned(), reference=full_precision(run), out=out, on_progress=reporter("ptq"))
+        reference = full_precision(run)
+        if digest_of_file(reference) != choice.reference:
+            raise refused("this mix is of another model than the run's", mix_key, f"one of the file {choice.reference}")
+        return quantize(recipe, run.pinned(), reference=reference, out=out, on_progress=reporter("ptq"))
 
     make_once(run, key, recipe, make, f"{plan.name}-mix-{choice.type}.gguf")
     return key
-
-
-def artifact_of(key: Digest) -> tuple[Artifact, Recipe]:
-    store = workbench().store
-    artifact = store.get_artifact(key)
-    assert artifact is not None
-    recipe = store.get_recipe(artifact.recipe)
-    assert recipe is not None
-    return artifact, recipe

@@ -14,9 +14,9 @@ from quantplay.records import Artifact, Digest, Training
 from tasks.artifacts import make_once
 from tasks.device import on_device
 from tasks.locked_files import verified
-from tasks.mixed_precision import artifact_of
 from tasks.options import PLAY
 from tasks.progress import reporter
+from tasks.recorded import recorded, recorded_artifact, refused, require_of_run
 from tasks.reference import full_precision
 from tasks.showing import show_training
 from tasks.signoffs import asks, stands
@@ -33,7 +33,7 @@ def train(run: RunRef, artifact_key: Digest, evaluation_key: Digest, decision_ke
     the engineering manager signed under. Raises InputError without that signature.
     """
     bench, plan = workbench(), run.read()
-    short, recipe = artifact_of(artifact_key)
+    short, recipe = recorded_artifact(artifact_key)
     require_signed(run, short, evaluation_key, decision_key)
     key = keys.training_key(run.inputs, short, recipe, settings_of(plan, threads=bench.threads))
 
@@ -83,9 +83,11 @@ def require_signed(run: RunRef, short: Artifact, evaluation_key: Digest, decisio
 def artifact_of_training(run: RunRef, training_key: Digest, artifact_key: Digest) -> Digest:
     """Round the trained weights once (or look it up); returns the key of the Artifact. artifact_key: where training started."""
     bench, plan = workbench(), run.read()
-    training = bench.store.get_training(training_key)
-    assert training is not None
-    short, before = artifact_of(artifact_key)
+    training = recorded("training", training_key, bench.store.get_training)
+    require_of_run("training", training_key, found=training.model, run=run)
+    short, before = recorded_artifact(artifact_key)
+    if training.artifact != short.sha256:
+        raise refused("the training did not start from this artifact", short.sha256, training.artifact)
     recipe = trained_recipe(before, short, training)
     key = keys.artifact_key(recipe)
 

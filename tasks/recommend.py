@@ -12,8 +12,8 @@ from quantplay.plays.mixed_precision import solve_again
 from quantplay.plays.mixing import budget_bytes
 from quantplay.plays.recommend import Situation, recommendations, sizes_of
 from quantplay.records import Recommendation
-from tasks.mixed_precision import artifact_of
 from tasks.options import PLAY
+from tasks.recorded import recorded_artifact
 from tasks.results import Trail
 from tasks.workbench import RunRef, workbench
 
@@ -29,7 +29,7 @@ def recommend(run: RunRef, trail: Trail, outcome: str) -> tuple[Recommendation, 
     assert decision is not None
     assert evaluation is not None
     assert choice is not None
-    short, _ = artifact_of(trail.artifact)
+    short, _ = recorded_artifact(trail.artifact)
     found = recommendations(
         Situation(
             plan=plan, outcome=outcome, decision=decision, evaluation=evaluation, artifact=short,
@@ -67,5 +67,5 @@ def passed_over(trail: Trail) -> tuple[Recommendation, ...]:
 
 def tried(trail: Trail) -> frozenset[str]:
     """Serving types that went through the gate as llama.cpp mixes them."""
-    made = [artifact_of(artifact) for artifact, _, _ in trail.attempts]
+    made = [recorded_artifact(artifact) for artifact, _, _ in trail.attempts]
     return frozenset(artifact.type for artifact, recipe in made if not recipe.tensor_types)
