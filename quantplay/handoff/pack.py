@@ -17,6 +17,7 @@ from typing import Any
 
 from quantplay import __version__
 from quantplay.digest import digest_of_file
+from quantplay.engines.tarball import write_tar
 from quantplay.engines.whole_file import flush, out_of_space, require_space, unwritable
 from quantplay.errors import Fault, IntegrityError
 from quantplay.handoff import layout
@@ -27,7 +28,6 @@ from quantplay.handoff.manifest import PackageManifest, compare, manifest_of, re
 from quantplay.handoff.readme import render_readme
 from quantplay.handoff.report import render_report
 from quantplay.handoff.summaries import summary_of_baseline, summary_of_evaluation
-from quantplay.handoff.tarball import write_tar
 from quantplay.records import FileEntry, PackageRef
 
 RECORDS_BYTES = 64 << 20  # room for everything beside artifact and sources

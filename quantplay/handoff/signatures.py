@@ -16,11 +16,11 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from quantplay.digest import digest_of, digest_of_bytes
+from quantplay.engines.tarball import write_tar
 from quantplay.engines.whole_file import flush
 from quantplay.errors import Fault, IntegrityError
 from quantplay.handoff.layout import SIGNATURES, json_bytes
 from quantplay.handoff.pack import flush_tree, staging
-from quantplay.handoff.tarball import write_tar
 from quantplay.records import Digest, PackageRef, Record, SignOff
 from quantplay.signoff import Owners
 

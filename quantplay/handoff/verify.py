@@ -10,6 +10,7 @@ from pathlib import Path
 
 from quantplay import __version__
 from quantplay.digest import digest_of_file
+from quantplay.engines.tarball import unpack_tar
 from quantplay.engines.whole_file import require_space
 from quantplay.errors import Fault, InputError, IntegrityError, QuantplayError
 from quantplay.handoff import layout
@@ -18,7 +19,6 @@ from quantplay.handoff.checks import CHECKS, Check, checks_calibration_again, na
 from quantplay.handoff.manifest import compare, read_manifest, safe_to_read
 from quantplay.handoff.opened import OpenPackage, open_package
 from quantplay.handoff.signatures import read_list
-from quantplay.handoff.tarball import unpack_tar
 from quantplay.records import Digest
 from quantplay.signoff import Owners, read_owners
 from quantplay.signoff.text import changes_of

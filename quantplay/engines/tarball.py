@@ -1,4 +1,4 @@
-"""A package as one .tar: written with nothing in it that depends on when or where, unpacked without trusting it."""
+"""A folder as one .tar: written with nothing in it that depends on when or where, unpacked without trusting it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from quantplay.errors import IntegrityError
 
 MOST_MEMBERS = 20_000
-LARGEST_READ = 1 << 20  # bytes at once; a header that claims more is no header of a package
+LARGEST_READ = 1 << 20  # bytes at once; a header that claims more is no header of ours
 
 
 def write_tar(folder: Path, out: Path, top: str) -> None:
@@ -26,7 +26,7 @@ def write_tar(folder: Path, out: Path, top: str) -> None:
 
 
 def unpack_tar(archive_path: Path, folder: Path) -> Path:
-    """Unpack into `folder` and return the package's own folder in it.
+    """Unpack into `folder` and return the archive's one folder in it.
 
     Only plain files with plain relative names below one top folder are written. Links, devices, sparse files, `..`, names
     that come twice, compressed archives, members larger than the archive and bytes that belong to no member raise
@@ -46,13 +46,13 @@ def unpack_tar(archive_path: Path, folder: Path) -> Path:
                 if top is None:
                     top = name.parts[0]
                 if name.parts[0] != top:
-                    raise refused(member.name, "lies outside the package's one top folder")
+                    raise refused(member.name, "lies outside the archive's one top folder")
                 if member.isdir():
                     continue
                 if not member.isreg() or member.issparse():
                     raise refused(member.name, "is not a plain file")
                 if len(name.parts) < 2:
-                    raise refused(member.name, "lies outside the package's one top folder")
+                    raise refused(member.name, "lies outside the archive's one top folder")
                 room -= member.size
                 if room < 0 or count > MOST_MEMBERS:
                     raise refused(member.name, "makes the archive larger than it can be")
