@@ -12,7 +12,7 @@ from typing import Any
 from prefect.runtime import flow_run
 
 from flows.cancelling import cancel_job, cancel_this_run
-from flows.fitting import require_worker, workers_that_fit
+from flows.fitting import require_worker
 from flows.give_back import hardware_of
 from flows.job_errors import error_of
 from flows.jobs import Job, await_job, find_or_send, sent_before
@@ -25,8 +25,8 @@ from tasks.envelope import envelope as choose_envelope
 from tasks.evaluate import evaluate as measure_candidate
 from tasks.mixed_precision import artifact_of_mix as make_mix
 from tasks.mixed_precision import mix as choose_mix
+from tasks.mixed_precision import scan_parts, sensitivity_key, sensitivity_of_parts
 from tasks.mixed_precision import sensitivity as measure_sensitivity
-from tasks.mixed_precision import sensitivity_key, sensitivity_of_parts
 from tasks.progress import announce
 from tasks.ptq import ptq as quantize
 from tasks.qat import artifact_of_training as make_trained
@@ -64,13 +64,13 @@ def evaluate(run: RunRef, baseline: Digest, artifact: Digest) -> Digest:
 
 
 def sensitivity(run: RunRef, baseline: Digest, short: Digest) -> Digest:
-    """Here in one part; on the pool's workers in as many parts as there are workers that can do it."""
+    """Here in one part; on the pool's workers in parts whose number follows from the artifact, whoever works by then."""
     if not run.sent:
         return measure_sensitivity(run, short)
     key = sensitivity_key(run, short)
     if workbench().store.get_sensitivity(key) is not None:
         return measure_sensitivity(run, short)  # found, not measured
-    parts = max(1, len(workers_that_fit(run.read(), hardware_of(baseline), pool())))
+    parts = scan_parts(run, short)
     keys = [{"artifact": short, "part": part, "parts": parts} for part in range(parts)]
     for one in keys:  # all of them, before any is waited for
         send_ahead("scan", run, baseline, **one)

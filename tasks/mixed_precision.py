@@ -13,9 +13,10 @@ from quantplay import process
 from quantplay.digest import digest_of_file
 from quantplay.engines.converter import ensure_converter
 from quantplay.mixed.assemble import assemble
+from quantplay.mixed.simulate import versions
 from quantplay.plays import keys
 from quantplay.plays.mixed_precision import choose_mix, recipe_of
-from quantplay.plays.mixing import budget_bytes, ladder
+from quantplay.plays.mixing import budget_bytes, ladder, parts_of_scan
 from quantplay.plays.ptq import quantize
 from quantplay.records import Artifact, Digest, MixChoice, Recipe, ScanPart, Sensitivity
 from tasks.artifacts import make_once
@@ -45,7 +46,7 @@ def sensitivity(run: RunRef, artifact_key: Digest) -> Digest:
 def scan_part(run: RunRef, artifact_key: Digest, part: int, parts: int) -> Digest:
     """Measure one of `parts` parts of a scan that several workers share; returns the key of the ScanPart."""
     scan = sensitivity_key(run, artifact_key)
-    key = keys.scan_part_key(scan, part, parts)
+    key = keys.scan_part_key(scan, part, parts, {**versions(), "cpu": workbench().fingerprint.hardware.cpu})
 
     def make() -> ScanPart:
         measured = scanned(run, artifact_key, scan, part, parts)
@@ -71,6 +72,11 @@ def sensitivity_of_parts(run: RunRef, artifact_key: Digest, part_keys: Sequence[
 def sensitivity_key(run: RunRef, artifact_key: Digest) -> Digest:
     short, recipe = artifact_of_run(run, artifact_key)
     return keys.sensitivity_key(run.read(), run.inputs, recipe, ladder(run.read(), short))
+
+
+def scan_parts(run: RunRef, artifact_key: Digest) -> int:
+    """In how many parts workers share the scan: always the same for an artifact."""
+    return parts_of_scan(artifact_of_run(run, artifact_key)[0])
 
 
 def artifact_of_run(run: RunRef, key: Digest) -> tuple[Artifact, Recipe]:

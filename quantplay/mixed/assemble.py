@@ -77,7 +77,12 @@ def require_whole(parts: Sequence[Mapping[str, Any]]) -> None:
         raise InputError("a scan has no parts", fix="run the scan again")
     keys = {part["header"]["key"] for part in parts}
     if len(keys) > 1:
-        raise InputError("these are parts of different scans", value=", ".join(sorted(keys)), fix="run the scan again")
+        raise InputError(
+            "the parts of this scan were not measured alike", value=", ".join(sorted(keys)),
+            allowed="the same model, texts, importance matrix, settings and versions of the libraries in all of them",
+            fix="give all workers of the pool the same processors and the same installation, then run the plan again: "
+            "what fits is found, the rest is measured",
+        )  # fmt: skip
     names = [name for part in parts for name in part["units"]]
     wanted = [group["group"] for group in parts[0]["header"]["groups"]]
     faults = [Fault(where=name, what="is in no part") for name in wanted if name not in names]

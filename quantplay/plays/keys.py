@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from quantplay import calibration
 from quantplay.digest import digest_of, digest_of_entries
@@ -115,8 +115,9 @@ def sensitivity_key(plan: Plan, inputs: Inputs, recipe: Recipe, types: Sequence[
     )
 
 
-def scan_part_key(scan: Digest, part: int, parts: int) -> Digest:
-    return digest_of({"play": "scan", "scan": scan, "part": part, "parts": parts})
+def scan_part_key(scan: Digest, part: int, parts: int, measured_with: Mapping[str, str]) -> Digest:
+    """measured_with: the worker's processor and libraries; parts that other ones measured do not fit together."""
+    return digest_of({"play": "scan", "scan": scan, "part": part, "parts": parts, "with": dict(measured_with)})
 
 
 def mix_key(plan: Plan, inputs: Inputs, sensitivity: Digest, short: Artifact, budget_bytes: int) -> Digest:

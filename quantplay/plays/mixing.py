@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from quantplay.envelope.mix import BULK
+from quantplay.mixed.groups import place
 from quantplay.plan import Plan
 from quantplay.records import Artifact, EnvelopeChoice
 
@@ -12,6 +13,10 @@ LADDER: dict[str, float] = {
     "Q2_K": 2.625, "IQ2_S": 2.5625, "IQ2_XS": 2.3125, "IQ2_XXS": 2.0625, "IQ1_M": 1.75, "IQ1_S": 1.5625,
 }  # fmt: skip
 """ggml type -> bits a weight, the most first. One of each size that llama.cpp runs well."""
+MOST_PARTS, GROUPS_A_PART = (
+    8,
+    8,
+)  # of a scan that workers share: each part loads the model and runs it twice before it measures
 BELOW = 2  # types under the one that came short, for groups that hardly suffer
 
 
@@ -26,6 +31,13 @@ def ladder(plan: Plan, short: Artifact) -> tuple[str, ...]:
     bulk = bits_of(short)
     smaller = [name for name, bits in LADDER.items() if bits < bulk][:BELOW]
     return (*(name for name, bits in LADDER.items() if bulk <= bits <= 2 * bulk + 1.5), *smaller)
+
+
+def parts_of_scan(short: Artifact) -> int:
+    """In how many parts a pool's workers scan: by the number of groups alone, so that a run that goes on finds the parts it
+    sent before, however many workers there are by then."""
+    groups = {place(name)[2] for name, kind in short.tensors.items() if kind != "F32"}
+    return max(1, min(MOST_PARTS, -(-len(groups) // GROUPS_A_PART)))
 
 
 def bits_of(short: Artifact) -> float:

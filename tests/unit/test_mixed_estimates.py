@@ -159,7 +159,7 @@ def test_parts_give_what_the_whole_gives(count):
 
 
 def test_parts_of_different_scans_or_too_few_are_refused():
-    with pytest.raises(InputError, match="different scans"):
+    with pytest.raises(InputError, match="not measured alike"):
         assemble([part(GROUPS, GROUPS[::2]), part(GROUPS, GROUPS[1::2], key="o" * 64)])
     with pytest.raises(InputError, match="is in no part"):
         assemble([part(GROUPS, GROUPS[::2])])

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from quantplay.errors import InputError
 from quantplay.mixed.groups import group_bytes, group_types, groups_of
+from quantplay.plays.mixing import MOST_PARTS, parts_of_scan
+from quantplay.records import Artifact
 
 
 def dense(blocks: int, *, tied: bool = True, columns: int = 256) -> dict[str, tuple[int, ...]]:
@@ -61,3 +63,16 @@ def test_bytes_follow_the_fallbacks():
 def test_nothing_to_quantize_is_an_error():
     with pytest.raises(InputError, match="can be quantized"):
         groups_of({"output_norm.weight": (256,)})
+
+
+@given(st.integers(1, 200))
+def test_a_scan_has_as_many_parts_as_its_groups_ask_for(blocks: int):
+    """Counted from the artifact's tensors: the same as from the shapes that the scan itself counts."""
+    shapes = {"token_embd.weight": (256, 512), "output_norm.weight": (256,)}
+    for block in range(blocks):
+        shapes |= {f"blk.{block}.{part}.weight": (256, 256) for part in ("attn_q", "attn_k", "ffn_down", "ffn_up")}
+        shapes[f"blk.{block}.attn_norm.weight"] = (256,)
+    tensors = {name: "Q4_K" if len(shape) > 1 else "F32" for name, shape in shapes.items()}
+    parts = parts_of_scan(Artifact.model_construct(tensors=tensors))
+    assert 1 <= parts <= MOST_PARTS
+    assert parts == min(MOST_PARTS, -(-len(groups_of(shapes)) // 8))
