@@ -13,7 +13,7 @@ from quantplay.engines.gguf_header import GgufHeader
 from quantplay.engines.llama_cpp import LlamaModel
 from quantplay.engines.llama_quantize import quantize_file
 from quantplay.envelope.mix import BULK, FULL_PRECISION, Shape, stored_bytes, stored_types
-from quantplay.formats import TYPES
+from quantplay.formats import types_of
 from quantplay.harness.divergence import measure_divergence
 from quantplay.mixed.groups import Group, group_types
 from quantplay.mixed.journal import Journal
@@ -93,7 +93,7 @@ def llama_mixes(header: GgufHeader, file: Path, *, importance: bool, also: str) 
     layers, heads = layers_of(header, file)
     return {
         name: stored_types(shapes, name, layers=layers, heads_per_group=heads, importance=importance)
-        for name, kind in TYPES.items()
+        for name, kind in types_of("llama.cpp").items()
         if BULK[name] not in FULL_PRECISION
         and kind.ftype is not None
         and (kind.bits_per_weight >= LEAST_BITS or name == also)
