@@ -12,19 +12,19 @@ from quantplay.envelope.mix import (
     stored_bytes,
     stored_types,
 )
+from quantplay.envelope.packed import packed_bytes, unaligned
+from quantplay.envelope.runtimes import runtime_of
 from quantplay.envelope.shape import ModelShape
+from quantplay.formats import TYPES
 
 CACHE_PADDING = 256  # llama.cpp rounds the cache of a sequence up to this many tokens
-CACHE_BYTES_PER_VALUE = 2  # keys and values are float16 by default
-MICRO_BATCH = 512  # tokens llama.cpp computes at once, at most
+CACHE_TYPE = "F16"  # of keys and values, where a plan says nothing
 RESERVE = 0.05  # share added for what no formula names: allocator, tokenizer tables, thread stacks
-RUNTIME_BYTES = (
-    45 * 2**20
-)  # measured: Python with llama.cpp's libraries and no model; play 4 measures the whole process
 FILE_ALIGNMENT = 32
 BYTES_PER_TOKEN_NAME = 25  # tokenizer table in the file: text with its length, score, kind
 BYTES_PER_TENSOR_ENTRY = 80
 FILE_HEADER_BYTES = 2048
+BYTES_PER_TOKEN_BESIDE = 50  # tokenizer.json of a folder: text, number, merges
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,42 +48,86 @@ class MemoryEstimate:
         return 8 * self.weights_bytes / self.weights
 
 
-def estimate(shape: ModelShape, kind: str, *, context_tokens: int, batch: int, importance: bool) -> MemoryEstimate:
-    """Estimate type `kind` of formats.TYPES. Weights follow llama.cpp's own mix; the rest is an upper estimate."""
-    types = stored_types(
-        shape.tensors, kind, layers=shape.layers, heads_per_group=shape.heads_per_group, importance=importance
+def estimate(
+    shape: ModelShape, kind: str, *, context_tokens: int, batch: int, importance: bool, runtime: str = "llama.cpp",
+    cache_type: str = CACHE_TYPE,
+) -> MemoryEstimate:  # fmt: skip
+    """Estimate type `kind` of formats.TYPES served by `runtime`. Weights follow the format's own rules; activations and
+    reserve are upper estimates."""
+    made = runtime_of(runtime)
+    cache = cache_bytes(
+        shape,
+        context_tokens=context_tokens,
+        batch=batch,
+        cache_type=cache_type,
+        windows=made.windows,
+        padding=made.padding,
     )
-    sizes = [stored_bytes(types[name], size) for name, size in shape.tensors.items()]
-    weights_bytes = sum(sizes)
-    padded = sum(-size % FILE_ALIGNMENT for size in sizes)
-    header = FILE_HEADER_BYTES + BYTES_PER_TENSOR_ENTRY * len(sizes) + BYTES_PER_TOKEN_NAME * shape.vocabulary
-    cache = cache_bytes(shape, context_tokens=context_tokens, batch=batch)
-    activations = activation_bytes(shape, context_tokens=context_tokens, batch=batch)
+    activations = activation_bytes(shape, context_tokens=context_tokens, batch=batch, micro_batch=made.micro_batch)
+    if TYPES[kind].format == "gguf":
+        sizes = gguf_sizes(shape, kind, importance)
+        weights_bytes = sum(sizes)
+        beside = sum(-size % FILE_ALIGNMENT for size in sizes) + FILE_HEADER_BYTES
+        beside += BYTES_PER_TENSOR_ENTRY * len(sizes) + BYTES_PER_TOKEN_NAME * shape.vocabulary
+        short = fallbacks(shape, kind)
+    else:
+        weights_bytes = packed_bytes(shape, kind)
+        beside = BYTES_PER_TENSOR_ENTRY * len(shape.tensors) + BYTES_PER_TOKEN_BESIDE * shape.vocabulary
+        short = unaligned(shape, kind)
     return MemoryEstimate(
         weights_bytes=weights_bytes,
         weights=shape.weights,
-        file_bytes=weights_bytes + padded + header,
+        file_bytes=weights_bytes + beside,
         cache_bytes=cache,
         activation_bytes=activations,
-        reserve_bytes=RUNTIME_BYTES + int(RESERVE * (weights_bytes + cache + activations)),
-        fallbacks=fallbacks(shape, kind),
+        reserve_bytes=made.base_bytes + int(RESERVE * (weights_bytes + cache + activations)),
+        fallbacks=short,
     )
 
 
-def cache_bytes(shape: ModelShape, *, context_tokens: int, batch: int) -> int:
-    """Keys and values of every layer and token. Sliding windows and compressed caches take less."""
-    padded = -(-context_tokens // CACHE_PADDING) * CACHE_PADDING
-    return 2 * shape.layers * shape.key_value_heads * shape.head_dim * padded * batch * CACHE_BYTES_PER_VALUE
+def gguf_sizes(shape: ModelShape, kind: str, importance: bool) -> list[int]:
+    """Bytes of every tensor in a GGUF of the mix `kind`."""
+    types = stored_types(
+        shape.tensors, kind, layers=shape.layers, heads_per_group=shape.heads_per_group, importance=importance
+    )
+    return [stored_bytes(types[name], size) for name, size in shape.tensors.items()]
 
 
-def activation_bytes(shape: ModelShape, *, context_tokens: int, batch: int) -> int:
+def cache_bytes(
+    shape: ModelShape, *, context_tokens: int, batch: int, cache_type: str = CACHE_TYPE, windows: bool = False,
+    padding: int = CACHE_PADDING,
+) -> int:  # fmt: skip
+    """Keys and values of every layer and token, in ggml's type `cache_type`.
+
+    windows: whether layers with a sliding window keep no more than it; llama.cpp keeps all of them unless told otherwise.
+    """
+    tokens = up(context_tokens, padding)
+    within = min(tokens, up(shape.window, padding)) if windows and shape.window else tokens
+    values = 2 * shape.key_value_heads * shape.head_dim * batch
+    layers = (shape.layers - shape.window_layers) * tokens + shape.window_layers * within
+    block = block_size(cache_type)
+    return up(values * layers, block) // block * stored_bytes(cache_type, (block,))
+
+
+def activation_bytes(shape: ModelShape, *, context_tokens: int, batch: int, micro_batch: int = 512) -> int:
     """Working memory for one micro batch: float32 logits or feed-forward part, attention inputs, float16 attention mask.
 
     With flash attention, llama.cpp's choice on the CPU, the scores themselves are never stored.
     """
-    tokens = min(MICRO_BATCH, context_tokens * batch)
-    widest = max(shape.vocabulary, 3 * shape.intermediate + 2 * shape.hidden)
+    tokens = min(micro_batch, context_tokens * batch)
+    inner = max(shape.intermediate, shape.experts_used * max_expert(shape))
+    widest = max(shape.vocabulary, 3 * inner + 2 * shape.hidden)
     return tokens * (4 * (widest + 4 * shape.hidden) + 2 * context_tokens)
+
+
+def max_expert(shape: ModelShape) -> int:
+    """Rows of one expert's first projection; 0 in a dense model."""
+    return max((one[1] for name, one in shape.tensors.items() if "ffn_gate_exps" in name), default=0)
+
+
+def up(value: int, step: int) -> int:
+    """`value` rounded up to a multiple of `step`."""
+    return -(-value // step) * step
 
 
 def fallbacks(shape: ModelShape, kind: str) -> tuple[str, ...]:

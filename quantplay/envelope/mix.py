@@ -1,7 +1,7 @@
 """Which ggml type llama.cpp stores each tensor as: a mix such as Q4_K_M keeps some tensors above its bulk type.
 
 Source: src/llama-quant.cpp of llama.cpp 0.5.0 (llama_tensor_get_type_impl, tensor_type_fallback, tensor_allows_quantization),
-for dense decoder models. A test compares every type with what the quantizer really writes.
+for decoder models, dense and with experts. A test compares every type with what the quantizer really writes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,12 @@ NEVER_QUANTIZED = (
 """Parts of names that llama.cpp leaves alone on purpose: small, or fatal to quantize."""
 
 LOWEST = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS")
-Q5_OUTPUT = (*LOWEST, "IQ2_M", "IQ3_XXS")
+LOW = (*LOWEST, "IQ2_M")
+Q5_OUTPUT = (*LOW, "IQ3_XXS")
+FIFTH_OUTPUT = (
+    *LOW, "Q2_K", "IQ3_XXS", "Q3_K_S", "Q3_K_M", "IQ4_NL", "Q4_K_S", "Q4_K_M", "IQ3_S", "IQ3_M", "IQ4_XS",
+)  # fmt: skip
+"""Mixes that give the attention's output Q5_K where there are eight experts."""
 
 
 def is_meant_to_be_quantized(name: str, shape: Shape) -> bool:
@@ -57,7 +62,7 @@ def stored_types(
     bulk = BULK[kind]
     values = [name for name in in_loader_order(tensors) if is_value(name)]
     down = [name for name in in_loader_order(tensors) if "ffn_down" in name]
-    tied = "output.weight" not in tensors
+    tied, experts = "output.weight" not in tensors, expert_count(tensors)
     stored = {}
     for name, shape in tensors.items():
         if not is_meant_to_be_quantized(name, shape):
@@ -71,24 +76,48 @@ def stored_types(
         elif name == "token_embd.weight":
             wanted = embedding_type(kind, bulk)
         elif is_value(name):
-            wanted = value_type(kind, bulk, values.index(name), len(values), heads_per_group, importance)
+            # With four experts and more it is as small beside the rest as where many heads share it.
+            shared = heads_per_group >= 4 or (experts >= 4 and kind in LOW)
+            wanted = value_type(kind, bulk, values.index(name), len(values), shared, importance)
             wanted = "Q5_K" if layers == 80 and heads_per_group > 1 and wanted in ("Q3_K", "Q4_K") else wanted
         elif "ffn_down" in name:
-            wanted = down_type(kind, bulk, down.index(name), layers, importance)
+            index = block_of(name) if experts > 1 and kind not in LOW else down.index(name)
+            wanted = down_type(kind, bulk, index, layers, importance)
+            raised = experts == 8 and kind == "IQ3_M" and use_more_bits(index, layers)
+            wanted = "Q4_K" if raised else wanted
         else:
             wanted = other_type(kind, bulk, name)
+        if experts == 8:
+            wanted = eight_experts_type(kind, bulk, name) or wanted
         stored[name] = fitting_type(wanted, shape)
     return stored
+
+
+def expert_count(tensors: Mapping[str, Shape]) -> int:
+    """Experts a layer; 0 for a dense model."""
+    return max((shape[2] for name, shape in tensors.items() if "_exps." in name and len(shape) > 2), default=0)
+
+
+def block_of(name: str) -> int:
+    found = re.match(r"blk\.(\d+)\.", name)
+    return int(found[1]) if found else -1
+
+
+def eight_experts_type(kind: str, bulk: str, name: str) -> str | None:
+    """What llama.cpp gives the attention of models with eight experts, where it is small; None: as in other models."""
+    if is_value(name):
+        return None if kind in LOW else "Q8_0"
+    if "attn_k.weight" in name:
+        return "Q4_K" if kind in LOW else "Q8_0"
+    if "attn_output.weight" in name:
+        return "Q5_K" if kind in FIFTH_OUTPUT else bulk
+    return None
 
 
 def in_loader_order(tensors: Mapping[str, Shape]) -> list[str]:
     """llama.cpp counts tensors by block, then by name."""
 
-    def block(name: str) -> int:
-        found = re.match(r"blk\.(\d+)\.", name)
-        return int(found[1]) if found else -1
-
-    return sorted(tensors, key=lambda name: (block(name), name))
+    return sorted(tensors, key=lambda name: (block_of(name), name))
 
 
 def is_value(name: str) -> bool:
@@ -114,9 +143,8 @@ def embedding_type(kind: str, bulk: str) -> str:
     return {"IQ2_M": "IQ3_S", "IQ3_XXS": "IQ3_S", "TQ1_0": "Q4_K"}.get(kind, bulk)
 
 
-def value_type(kind: str, bulk: str, index: int, count: int, heads_per_group: int, importance: bool) -> str:
-    """The value projection (or a fused projection that holds it): most sensitive, and small."""
-    shared = heads_per_group >= 4
+def value_type(kind: str, bulk: str, index: int, count: int, shared: bool, importance: bool) -> str:
+    """The value projection (or a fused projection that holds it): most sensitive, and small where many query heads share it."""
     if kind in LOWEST:
         return "Q4_K" if shared else "Q2_K"
     if kind == "IQ2_M":
