@@ -221,6 +221,8 @@ class MixedPrecision(Part):
 class Training(Part):
     """Play 6: how the quantized model is trained, once a manager signed the business case."""
 
+    later = frozenset({"gradient_checkpointing", "micro_rows"})
+
     file: str = Field(
         min_length=1, description="JSONL with `id` and `text`, relative to the plan; nothing the gate asks."
     )

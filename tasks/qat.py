@@ -9,7 +9,7 @@ from prefect import task
 
 from quantplay.errors import InputError, IntegrityError
 from quantplay.plays import keys, qat
-from quantplay.plays.qat import settings_of, trained_recipe
+from quantplay.plays.qat import placed, settings_of, trained_recipe
 from quantplay.records import Artifact, Digest, Training
 from tasks.artifacts import make_once
 from tasks.device import on_device
@@ -35,7 +35,8 @@ def train(run: RunRef, artifact_key: Digest, evaluation_key: Digest, decision_ke
     bench, plan = workbench(), run.read()
     short, recipe = recorded_artifact(artifact_key)
     require_signed(run, short, evaluation_key, decision_key)
-    key = keys.training_key(run.inputs, short, recipe, settings_of(plan, threads=bench.threads))
+    settings = placed(settings_of(plan, threads=bench.threads))
+    key = keys.training_key(run.inputs, short, recipe, settings)
 
     def find(_: Digest) -> Training | None:
         found = bench.store.get_training(key)
@@ -47,8 +48,8 @@ def train(run: RunRef, artifact_key: Digest, evaluation_key: Digest, decision_ke
         workdir.mkdir(parents=True, exist_ok=True)
         out = workdir / WEIGHTS
         made = qat.train(
-            plan, run.pinned(), artifact=short, recipe=recipe, reference=full_precision(run), workdir=workdir, out=out,
-            threads=bench.threads, on_progress=reporter("training"),
+            settings, run.pinned(), artifact=short, recipe=recipe, reference=full_precision(run), workdir=workdir, out=out,
+            on_progress=reporter("training"),
         )  # fmt: skip
         before = bench.store.get_training(key)  # its weights were lost
         if before is not None and before.weights != made.weights:

@@ -136,8 +136,13 @@ def mix_key(plan: Plan, inputs: Inputs, sensitivity: Digest, short: Artifact, bu
 
 
 def training_key(inputs: Inputs, artifact: Artifact, recipe: Recipe, settings: TrainingSettings) -> Digest:
-    """From which artifact, on which texts, how, with which libraries; the dev split chooses the step. `recipe`: of that artifact."""
+    """From which artifact, on which texts, how and on what, with which libraries; the dev split chooses the step.
+
+    recipe: of that artifact. settings: with device and precision.
+    """
     assert inputs.training is not None
+    assert settings.device is not None
+    assert settings.precision is not None
     dev = next(file.sha256 for file in inputs.evaluation.files if file.path == "dev.jsonl")
     return digest_of(
         {

@@ -27,6 +27,16 @@ def settings_of(plan: Plan, *, threads: int) -> TrainingSettings:
     )  # fmt: skip
 
 
+def placed(settings: TrainingSettings) -> TrainingSettings:
+    """With the device and the precision that this machine takes where the plan leaves them open: other ones give other weights.
+
+    Asked in a child process, because only torch knows. Raises MissingDependency where the device asked for is not here.
+    """
+    asked = {"device": settings.device, "precision": settings.precision}
+    found = process.run("quantplay.qat.teacher:place_job", asked, threads=1).value
+    return settings.model_copy(update=found)
+
+
 def grid_recipe(recipe: Recipe, artifact: Artifact) -> Recipe:
     """The recipe of what training simulates: as `artifact` was made, with or without an importance matrix, every type written out."""
     types = {f"^{re.escape(name)}$": kind for name, kind in artifact.tensors.items() if kind != "F32"}
@@ -39,12 +49,12 @@ def trained_recipe(recipe: Recipe, artifact: Artifact, training: Training) -> Re
 
 
 def train(
-    plan: Plan, pinned: Pinned, *, artifact: Artifact, recipe: Recipe, reference: Path, workdir: Path, out: Path, threads: int,
+    settings: TrainingSettings, pinned: Pinned, *, artifact: Artifact, recipe: Recipe, reference: Path, workdir: Path, out: Path,
     on_progress: Report | None = None,
 ) -> Training:  # fmt: skip
     """Train the full-precision weights so that they are good once rounded to the types of `artifact`; write them to `out`.
 
-    reference: full-precision GGUF of the source model. workdir: holds the checkpoint; a training that was killed goes on when it is
+    settings: of `placed`. reference: full-precision GGUF of the source model. workdir: holds the checkpoint; a training that was killed goes on when it is
     called with the same one. In a child process. Raises InputError on texts that hold what the evaluation asks, and where the loss
     is no number any more.
     """
@@ -57,10 +67,10 @@ def train(
             "model": str(paths.model), "model_content": pinned.inputs.model.content, "reference": str(reference),
             "recipe": grid_recipe(recipe, artifact).body(), "artifact": artifact.body(), "calibration": str(paths.calibration),
             "data": str(paths.training), "data_content": pinned.inputs.training.content, "gate": str(paths.gate),
-            "dev": str(paths.dev), "heldout": str(paths.heldout), "settings": settings_of(plan, threads=threads).body(),
+            "dev": str(paths.dev), "heldout": str(paths.heldout), "settings": settings.body(),
             "workdir": str(workdir), "out": str(out),
         },
-        threads=threads, on_progress=on_progress,
+        threads=settings.threads, on_progress=on_progress,
     )  # fmt: skip
     return Training.model_validate(outcome.value)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -121,3 +122,9 @@ def pick_precision(device: str) -> Precision:
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     _, flags = read_cpu()
     return "bfloat16" if FAST_BFLOAT16 & set(flags) else "float32"
+
+
+def place_job(payload: dict[str, Any], report: Callable[[int, int, str], None]) -> dict[str, str]:
+    """Job of quantplay.process: `device` and `precision`, as this machine takes them where they are null."""
+    device = pick_device(payload["device"])
+    return {"device": device, "precision": payload["precision"] or pick_precision(device)}

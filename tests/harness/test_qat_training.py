@@ -19,7 +19,7 @@ from safetensors.numpy import load_file, save_file
 from quantplay.digest import digest_of_file
 from quantplay.engines.llama_quantize import quantize_file
 from quantplay.errors import InputError, IntegrityError
-from quantplay.plays.qat import grid_recipe, trained_recipe
+from quantplay.plays.qat import grid_recipe, placed, trained_recipe
 from quantplay.qat.export import export_job
 from quantplay.qat.job import train_job
 from quantplay.quantizers.gguf import quantize, read_tensors
@@ -240,3 +240,12 @@ def test_the_last_step_is_told_in_words(bench: Bench) -> None:
     assert "divergence" in told[-1][2]
     assert "0 s left" in told[-1][2]
     assert time.monotonic() - started < 120
+
+
+def test_what_the_plan_leaves_open_is_taken_from_this_machine() -> None:
+    import torch
+
+    found = placed(SMALL.model_copy(update={"device": None, "precision": None}))
+    assert found.device == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert found.precision in ("float32", "bfloat16")
+    assert placed(SMALL) == SMALL, "what is asked for is kept"
