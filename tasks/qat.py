@@ -10,12 +10,15 @@ from prefect import task
 from quantplay.errors import InputError, IntegrityError
 from quantplay.plays import keys, qat
 from quantplay.plays.qat import placed, settings_of, trained_recipe
+from quantplay.process import Report
+from quantplay.qat.train import CHECKPOINT
 from quantplay.records import Artifact, Digest, Training
 from tasks.artifacts import make_once
+from tasks.checkpoints import Checkpoints
 from tasks.device import on_device
 from tasks.locked_files import verified
 from tasks.options import PLAY
-from tasks.progress import reporter
+from tasks.progress import announce, reporter
 from tasks.recorded import recorded, recorded_artifact, refused, require_of_run
 from tasks.reference import full_precision
 from tasks.showing import show_training
@@ -29,7 +32,8 @@ WEIGHTS = "weights.safetensors"
 def train(run: RunRef, artifact_key: Digest, evaluation_key: Digest, decision_key: Digest) -> Digest:
     """Train from the artifact that came short (or look it up); returns the key of the Training. Its weights are in the artifact store.
 
-    A training that was killed goes on from its last checkpoint on this machine. evaluation_key, decision_key: of that artifact, which
+    A training that was killed goes on from its last checkpoint, on this machine or, where it was sent to a worker, in the artifact
+    store. evaluation_key, decision_key: of that artifact, which
     the engineering manager signed under. Raises InputError without that signature.
     """
     bench, plan = workbench(), run.read()
@@ -44,13 +48,24 @@ def train(run: RunRef, artifact_key: Digest, evaluation_key: Digest, decision_ke
 
     workdir = bench.settings.home / "trainings" / key
 
+    checkpoints = Checkpoints(bench.store, bench.artifacts, key, workdir / CHECKPOINT)
+
+    def trained(out: Path, on_progress: Report) -> Training:
+        return qat.train(
+            settings, run.pinned(), artifact=short, recipe=recipe, reference=full_precision(run), workdir=workdir, out=out,
+            on_progress=on_progress,
+        )  # fmt: skip
+
     def make() -> Training:
         workdir.mkdir(parents=True, exist_ok=True)
         out = workdir / WEIGHTS
-        made = qat.train(
-            settings, run.pinned(), artifact=short, recipe=recipe, reference=full_precision(run), workdir=workdir, out=out,
-            on_progress=reporter("training"),
-        )  # fmt: skip
+        if run.sent:
+            if (step := checkpoints.restore()) is not None:
+                announce("training", f"goes on from step {step}, whose checkpoint was in the artifact store")
+            with checkpoints.followed(reporter("training")) as on_progress:
+                made = trained(out, on_progress)
+        else:  # this machine's own disk is as safe as its artifact store
+            made = trained(out, reporter("training"))
         before = bench.store.get_training(key)  # its weights were lost
         if before is not None and before.weights != made.weights:
             raise IntegrityError(
@@ -62,6 +77,7 @@ def train(run: RunRef, artifact_key: Digest, evaluation_key: Digest, decision_ke
 
     show_training(once(run, "training", key, find=find, make=on_device(run, "training", make)))
     shutil.rmtree(workdir, ignore_errors=True)  # only now that it is recorded: a kill before must not cost the training
+    checkpoints.forget()
     return key
 
 

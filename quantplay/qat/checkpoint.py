@@ -7,7 +7,7 @@ JSON. Safetensors: reading it runs nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,20 +67,21 @@ def on_cpu(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().to("cpu", copy=True).contiguous()
 
 
-def load_state(path: Path, identity: Digest) -> State | None:
-    """What `save_state` wrote for the same `identity`; None where there is nothing, something else, or a damaged file."""
-    from safetensors import SafetensorError, safe_open
+def load_state(path: Path, identity: Digest, on_unfit: Callable[[str], None]) -> State | None:
+    """What `save_state` wrote for the same `identity`; None where there is nothing, and where `on_unfit` is told why it can't be used."""
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     if not path.is_file():
         return None
     try:
-        with safe_open(path, framework="pt") as file:
-            text: dict[str, Any] = json.loads((file.metadata() or {})["quantplay"])
+        text = text_of(path)
         if text["identity"] != identity:
+            on_unfit("the checkpoint is of another training (other data, settings, device or versions)")
             return None
         tensors = load_file(path)
-    except (OSError, SafetensorError, KeyError, ValueError):
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        on_unfit(f"the checkpoint is damaged ({type(error).__name__})")
         return None
     body = text["progress"]
     body["curve"] = [CurvePoint.model_validate(point) for point in body["curve"]]
@@ -88,6 +89,23 @@ def load_state(path: Path, identity: Digest) -> State | None:
         progress=Progress(**body), masters=role(tensors, "master"), first=role(tensors, "first"),
         second=role(tensors, "second"), best=role(tensors, "best"), random=tensors["random"],
     )  # fmt: skip
+
+
+def step_of(path: Path) -> int | None:
+    """Steps done in the state that lies there; None where there is none that can be read. Without torch."""
+    from safetensors import SafetensorError
+
+    try:
+        return int(text_of(path)["progress"]["step"])
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError):
+        return None
+
+
+def text_of(path: Path) -> dict[str, Any]:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        return json.loads((file.metadata() or {})["quantplay"])
 
 
 def role(tensors: Mapping[str, torch.Tensor], name: str) -> Tensors:

@@ -82,7 +82,9 @@ def train_weights(lesson: Lesson, *, workdir: Path, out: Path, report: Report) -
     checkpoint = workdir / CHECKPOINT
     started = time.perf_counter()
     with ThreadPoolExecutor(settings.threads) as pool:
-        state = load_state(checkpoint, lesson.identity) or first_state(student)
+        state = load_state(
+            checkpoint, lesson.identity, lambda why: report(0, settings.steps, f"steps; {why}: training starts over")
+        ) or first_state(student)
         state.masters = {name: one.to(device) for name, one in state.masters.items()}
         served = Served(student, state.masters, parts, pool)
         loop = Loop(lesson, student, teacher, served, state, checkpoint, precision, report, started)

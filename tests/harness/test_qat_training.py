@@ -153,6 +153,21 @@ def test_killed_and_resumed_gives_the_same_bytes(bench: Bench, training: Trainin
     assert resumed.tokens_seen == training.tokens_seen
 
 
+def test_a_checkpoint_that_does_not_fit_is_named_and_not_gone_on_from(bench: Bench) -> None:
+    first = SMALL.model_copy(update={"steps": 1})
+    bench.train("unfit", first)
+    for spoil, said in ((False, "is of another training"), (True, "is damaged")):
+        if spoil:
+            (bench.folder / "unfit" / "checkpoint.safetensors").write_bytes(b"cut short")
+        told: list[tuple[int, int, str]] = []
+        other = first.model_copy(update={"seed": 4})
+        train_job(bench.payload("unfit", other), lambda *one, told=told: told.append(one))
+        (line,) = [one[2] for one in told if "the checkpoint" in one[2]]
+        assert said in line
+        assert "training starts over" in line
+        assert [one[0] for one in told if "divergence" in one[2]] == [1]
+
+
 def test_parts_of_a_batch_and_blocks_computed_again_change_little(bench: Bench, training: Training) -> None:
     wanted = SMALL.model_copy(update={"micro_rows": 1, "gradient_checkpointing": True})
     other = bench.train("parts", wanted)
