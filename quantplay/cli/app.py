@@ -102,12 +102,18 @@ def evaluate(
         list[Path], typer.Argument(help="Items as JSONL, or lm-eval task files (YAML).", show_default=False)
     ],
     runtime: Annotated[
-        str | None, typer.Option(help="transformers or llama.cpp; by default what the model is made for.")
+        str | None,
+        typer.Option(help="transformers, llama.cpp, llama.cpp-server or vllm; by default transformers or llama.cpp."),
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, max=1024, help="Prompts that run together.")] = 8,
+    batch: Annotated[
+        int, typer.Option(min=1, max=1024, help="Prompts that run together; of a server, requests at once.")
+    ] = 8,
     max_tokens: Annotated[int, typer.Option(min=1, max=65536, help="Longest answer in tokens.")] = 64,
     context: Annotated[int, typer.Option(min=16, max=1048576, help="Prompt and answer together, in tokens.")] = 512,
-    speed: Annotated[bool, typer.Option("--speed", help="Measure speed and memory too (.gguf only).")] = False,
+    speed: Annotated[bool, typer.Option("--speed", help="Measure speed too (.gguf, or a server).")] = False,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="Folder of the source model; a served .gguf file needs its tokenizer.")
+    ] = None,
     allow_code: Annotated[
         list[str] | None, typer.Option(help="Name of a task file that may run Python code; may be repeated.")
     ] = None,
@@ -116,7 +122,7 @@ def evaluate(
     """Measure one model on your own tasks. No plan needed; quality by slice with intervals, time and memory."""
     start(
         "evaluate", json=json, model=model, tasks=tasks, runtime=runtime, batch=batch, max_tokens=max_tokens,
-        context_tokens=context, speed=speed, allow_code=tuple(allow_code or ()),
+        context_tokens=context, speed=speed, allow_code=tuple(allow_code or ()), tokenizer=tokenizer,
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ def command(
     context_tokens: int,
     speed: bool,
     allow_code: Sequence[str],
+    tokenizer: Path | None = None,
     json: bool = False,
 ) -> int:
     from quantplay.cli.console import RunView, console, errors_console
@@ -31,7 +32,7 @@ def command(
     with RunView(errors_console()) as view:
         report = measure_alone(
             model, tasks, runtime=asked, batch=batch, decoding=Decoding(max_tokens=max_tokens), speed=speed,
-            context_tokens=context_tokens, threads=settings().threads, allow_code=allow_code,
+            context_tokens=context_tokens, threads=settings().threads, allow_code=allow_code, tokenizer=tokenizer,
             on_progress=view.report("evaluate"),
         )  # fmt: skip
     if json:

@@ -25,5 +25,7 @@ def asked(lm: TemplateLM, samples: Mapping[str, Sequence[Mapping[str, Any]]]) ->
 
 def serving_of(lm: Any) -> dict[str, str]:
     """How the runtime is set up, beside the prompts and the weights."""
-    model = lm.model
-    return model.serving if hasattr(model, "serving") else {"weights held as": str(model.dtype).removeprefix("torch.")}
+    for holder in (lm, lm.model):
+        if hasattr(holder, "serving"):
+            return holder.serving
+    return {"weights held as": str(lm.model.dtype).removeprefix("torch.")}

@@ -6,6 +6,7 @@ Both runtimes get the same prompts, decoding and scoring through lm-eval. A prom
 from __future__ import annotations
 
 import io
+import json
 import logging
 import warnings
 from collections import Counter
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Measured", "Runtime", "evaluate", "evaluate_job", "harness_digest", "measure"]
 
-Runtime = Literal["transformers", "llama.cpp"]
+Runtime = Literal["transformers", "llama.cpp", "llama.cpp-server", "vllm"]
 Report = Callable[[int, int, str], None]
 OWN_TASKS = ("items", "choice-items")  # names of the tasks that tasks.item_tasks makes
 SOURCE_PRECISION = "float32"  # the source arm; CPU kernels of half precision differ too much between machines
@@ -66,11 +67,13 @@ def measure(
     context_tokens: int = 512,
     gold_loss_ids: Collection[str] = (),
     cache_type: CacheType = "f16",
+    tokenizer: Path | None = None,
     on_progress: Report | None = None,
 ) -> Measured:
     """Results of all items in their order, then of the task files' documents in theirs.
 
-    `model` is a folder (transformers) or a GGUF file (llama.cpp). `batch` prompts run together, `order_seed` shuffles
+    `model` is a folder (transformers, vLLM) or a GGUF file (llama.cpp in process or as a server, which needs the folder of its
+    `tokenizer`). `batch` prompts run together, `order_seed` shuffles
     what the runtime sees and nothing else. `gold_loss_ids` are items whose expected answer's mean loss is measured as
     well (nats a token). `cache_type` is that of llama.cpp's key-value cache; f32 to compare runtimes. Raises InputError, listing every item that does not fit `context_tokens`.
     """
@@ -87,7 +90,10 @@ def measure(
     with quiet(), TemporaryDirectory(prefix="quantplay-") as scratch:
         from quantplay.harness.task_files import file_results, file_tasks, sandboxed_templates
 
-        with sandboxed_templates(), open_model(runtime, model, batch, threads, context_tokens, cache_type) as lm:
+        with (
+            sandboxed_templates(),
+            open_model(runtime, model, batch, threads, context_tokens, cache_type, tokenizer) as lm,
+        ):
             own = item_tasks(shuffled, decoding)
             theirs = file_tasks(extra_tasks, decoding, Path(scratch))
             requests = sum(max(1, len(item.choices)) for item in items)
@@ -142,7 +148,13 @@ def run_tasks(lm: TemplateLM, tasks: Mapping[str, Any]) -> dict[str, list[dict[s
 
 @contextmanager
 def open_model(
-    runtime: Runtime, model: Path, batch: int, threads: int, context_tokens: int, cache_type: CacheType = "f16"
+    runtime: Runtime,
+    model: Path,
+    batch: int,
+    threads: int,
+    context_tokens: int,
+    cache_type: CacheType = "f16",
+    tokenizer: Path | None = None,
 ) -> Iterator[TemplateLM]:
     """The model as lm-eval sees it, for as long as the block runs."""
     if runtime == "transformers":
@@ -160,6 +172,24 @@ def open_model(
             model, threads=threads, context_tokens=context_tokens, sequences=batch, cache_type=cache_type
         ) as loaded:
             yield LlamaLM(loaded)
+    elif runtime in ("llama.cpp-server", "vllm"):
+        from quantplay.harness.lm_server import ServerLM
+        from quantplay.harness.server import Serving, served
+
+        if tokenizer is None and runtime == "llama.cpp-server":
+            raise InputError(
+                "prompts for a served GGUF file need its tokenizer", allowed="the folder of the source model"
+            )
+        serving = Serving(
+            kind="vllm" if runtime == "vllm" else "llama.cpp",
+            model=model,
+            context_tokens=context_tokens,
+            concurrency=batch,
+            threads=threads,
+            scores=True,
+        )
+        with served(serving) as server:
+            yield ServerLM(server, tokenizer or model, context_tokens=context_tokens, concurrency=batch)
     else:
         raise InputError("unknown runtime", value=runtime, allowed=", ".join(get_args(Runtime)))
 
@@ -253,7 +283,7 @@ def evaluate_job(payload: Mapping[str, Any], report: Report) -> dict[str, Any]:
     """`evaluate` for process.run.
 
     Payload: runtime, model, files (item files), tasks (task files), allow_code, decoding, batch, threads, order_seed,
-    context_tokens, gold_loss_ids, and only_ids to run these items alone, without the task files. Returns {"items": [...], "precision", "prompts", "tokens", "serving"}.
+    context_tokens, gold_loss_ids, tokenizer, and only_ids to run these items alone, without the task files. Returns {"items": [...], "precision", "prompts", "tokens", "serving"}.
     """
     runtime, model = payload["runtime"], Path(payload["model"])
     items = read_item_files([Path(file) for file in payload["files"]])
@@ -274,9 +304,10 @@ def evaluate_job(payload: Mapping[str, Any], report: Report) -> dict[str, Any]:
         order_seed=payload.get("order_seed"),
         context_tokens=payload.get("context_tokens", 512),
         gold_loss_ids=payload.get("gold_loss_ids", ()),
+        tokenizer=Path(payload["tokenizer"]) if payload.get("tokenizer") else None,
         on_progress=report,
     )
-    precision = SOURCE_PRECISION if runtime == "transformers" else gguf_precision(model)
+    precision = gguf_precision(model) if model.is_file() else folder_precision(model, runtime)
     return {
         "items": [result.body() for result in measured.items], "precision": precision,
         "prompts": measured.prompts, "tokens": measured.tokens, "serving": measured.serving,
@@ -290,3 +321,11 @@ def gguf_precision(path: Path) -> str:
 
     ftype = read_gguf_header(path).metadata.get("general.file_type")
     return next((name for name, kind in TYPES.items() if kind.ftype == ftype), f"ftype {ftype}")
+
+
+def folder_precision(folder: Path, runtime: Runtime) -> str:
+    """What a model folder is computed in: the source arm's precision, or what its config says to a server."""
+    if runtime == "transformers":
+        return SOURCE_PRECISION
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return str(config.get("torch_dtype") or config.get("dtype") or "as the runtime chooses")

@@ -9,13 +9,16 @@ from typing import Literal
 
 from quantplay import evalset, process
 from quantplay.errors import InputError
+from quantplay.harness.server import require_runtime
+from quantplay.harness.server_load import ServedSpeed
 from quantplay.plan import Decoding
 from quantplay.process import Report
 from quantplay.records import Digest, ItemResult, Performance, Record
 from quantplay.stats import design_effect
 from quantplay.stats.paired import quantile
 
-Runtime = Literal["transformers", "llama.cpp"]
+Runtime = Literal["transformers", "llama.cpp", "llama.cpp-server", "vllm"]
+SERVERS = ("llama.cpp-server", "vllm")
 CONFIDENCE = 0.95
 
 
@@ -45,6 +48,7 @@ class AloneReport(Record):
     overall: SliceScore
     slices: tuple[SliceScore, ...]
     performance: Performance | None  # only where asked for
+    served: ServedSpeed | None  # the same for a runtime that is a server, as its clients see it
     items: tuple[ItemResult, ...]
 
 
@@ -59,20 +63,30 @@ def measure_alone(
     threads: int,
     speed: bool = False,
     allow_code: Sequence[str] = (),
+    tokenizer: Path | None = None,
     on_progress: Report | None = None,
 ) -> AloneReport:
     """Evaluate `model` on `files` (items as JSONL, lm-eval tasks as YAML), each in a child process.
 
+    A server (`llama.cpp-server`, `vllm`) gets `batch` requests at once; one of a .gguf file needs the folder of its `tokenizer`.
     Raises InputError for a model, a runtime or files that can't be used.
     """
     from quantplay.harness.quality import harness_digest
 
     chosen = runtime_for(model, runtime)
-    if chosen == "transformers":
+    if model.is_dir():
         evalset.model_files(model)
         evalset.require_finite_weights(model)
-    if speed and chosen != "llama.cpp":
-        raise InputError("speed is measured in the serving runtime", value=chosen, allowed="a .gguf file with --speed")
+    if chosen in SERVERS:
+        require_runtime("vllm" if chosen == "vllm" else "llama.cpp")
+        if tokenizer is None and not model.is_dir():
+            raise InputError(
+                "a served .gguf file needs its tokenizer, to count tokens", fix="--tokenizer FOLDER of the source model"
+            )
+    if speed and chosen == "transformers":
+        raise InputError(
+            "speed is measured in the serving runtime", value=chosen, allowed="a .gguf file, or --runtime vllm"
+        )
     items = [file for file in files if file.suffix not in (".yaml", ".yml")]
     tasks = [file for file in files if file.suffix in (".yaml", ".yml")]
     prompts = [item.prompt for item in evalset.read_item_files(items)] if items else []
@@ -83,15 +97,23 @@ def measure_alone(
         "runtime": chosen, "model": str(model), "files": [str(file) for file in items],
         "tasks": [str(task) for task in tasks], "allow_code": list(allow_code), "decoding": decoding.body(),
         "batch": batch, "threads": threads, "order_seed": None, "context_tokens": context_tokens, "gold_loss_ids": [],
+        "tokenizer": str(tokenizer) if tokenizer is not None else None,
     }  # fmt: skip
     done = process.run("quantplay.harness.quality:evaluate_job", payload, threads=threads, on_progress=on_progress)
     results = tuple(ItemResult.model_validate(item) for item in done.value["items"])
-    performance = None
-    if speed:
+    performance, served = None, None
+    if speed and not prompts:
+        raise InputError("speed needs items as JSONL, whose prompts fill the context", value="task files alone")
+    if speed and chosen in SERVERS:
+        load = {
+            "kind": "vllm" if chosen == "vllm" else "llama.cpp", "model": str(model), "prompts": prompts,
+            "context_tokens": context_tokens, "concurrency": batch, "threads": threads,
+        }  # fmt: skip
+        found = process.run("quantplay.harness.server_load:served_job", load, threads=threads, on_progress=on_progress)
+        served = ServedSpeed.model_validate(found.value)
+    elif speed:
         from quantplay.harness.speed import measure_speed
 
-        if not prompts:
-            raise InputError("speed needs items as JSONL, whose prompts fill the context", value="task files alone")
         measured = measure_speed(
             {"model": model},
             prompts,
@@ -107,30 +129,30 @@ def measure_alone(
         batch=batch, threads=threads, seconds=done.seconds, items_per_second=len(results) / done.seconds,
         peak_resident_bytes=done.peak_resident_bytes, overall=score_of("all", results),
         slices=tuple(score_of(name, [r for r in results if r.slice == name]) for name in dict.fromkeys(r.slice for r in results)),
-        performance=performance, items=results,
+        performance=performance, served=served, items=results,
     )  # fmt: skip
 
 
 def runtime_for(model: Path, asked: Runtime | None) -> Runtime:
     """The runtime a model is made for. Raises InputError where there is none, or another one was asked for."""
     if model.is_dir():
-        fits: Runtime = "transformers"
+        fits: tuple[Runtime, ...] = ("transformers", "vllm")
     elif model.suffix == ".gguf" and model.is_file():
-        fits = "llama.cpp"
+        fits = ("llama.cpp", "llama.cpp-server")
     else:
         raise InputError(
             "there is no such model" if not model.exists() else "this file is no model we can load",
             value=model,
             allowed="a folder with safetensors (transformers), or a .gguf file (llama.cpp)",
         )
-    if asked is not None and asked != fits:
+    if asked is not None and asked not in fits:
         raise InputError(
             "this runtime can't load this model",
             value=f"{asked} with {model}",
-            allowed=fits,
+            allowed=" or ".join(fits),
             fix="leave --runtime out, or convert the model first",
         )
-    return fits
+    return asked or fits[0]
 
 
 def score_of(name: str, results: Sequence[ItemResult]) -> SliceScore:
