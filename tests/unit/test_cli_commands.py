@@ -140,7 +140,7 @@ def test_evaluate_says_what_a_model_is(tmp_path: Path) -> None:
     other = quantplay("evaluate", model, items, "--runtime", "llama.cpp", home=tmp_path)
     assert other.returncode == 2
     assert "allowed: transformers" in " ".join(other.stderr.split())
-    assert quantplay("evaluate", model, items, "--runtime", "vllm", home=tmp_path).returncode == 2
+    assert quantplay("evaluate", model, items, "--runtime", "onnx", home=tmp_path).returncode == 2
     bad = quantplay("evaluate", model, tmp_path / "plan.yaml", home=tmp_path)
     assert bad.returncode == 2
     assert "Traceback" not in bad.stderr
