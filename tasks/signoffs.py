@@ -19,7 +19,7 @@ from quantplay.handoff.signatures import read_list, write_signatures
 from quantplay.handoff.templating import md
 from quantplay.plan import Plan
 from quantplay.plays import keys
-from quantplay.records import Decision, Digest, PackageRef
+from quantplay.records import Decision, Digest, PackageRef, SignOff
 from quantplay.signoff import Owners, Standing, read_owners, standing, verified
 from quantplay.signoff.text import Stage, changes_of
 from quantplay.store.locks import turn_name
@@ -42,13 +42,17 @@ def signatures(run: RunRef, trail: Trail, stage: Stage, package_key: Digest | No
     )
     package = bench.store.get_package(package_key)
     assert decision is not None
-    if not asks(plan, stage) or (package is not None and is_signed(package, decision, plan.profile)):
+    if not asks(plan, stage):
+        if stage == "lock" and package is not None and trail.training is not None:
+            put_into_package(run, package_key, package, trail)  # people signed nothing but the business case
+        return None
+    if package is not None and is_signed(package, signed_about(run, package, trail)):
         return None
     now = stands(run, decision, stage, package)
     if now.state == "approved":
         if stage == "lock":
             assert package is not None
-            put_into_package(run, package_key, package, decision)
+            put_into_package(run, package_key, package, trail)
         return None
     if now.state == "rejected":
         page = "\n".join(["## The run was rejected", "", *(f"- {md(line)}" for line in said(now.counted))])
@@ -84,7 +88,20 @@ def owners_of_settings() -> Owners:
     return read_owners(workbench().settings.owners)
 
 
-def is_signed(package: PackageRef, decision: Decision, profile: str) -> bool:
+def signed_about(run: RunRef, package: PackageRef, trail: Trail) -> Signed:
+    """What signatures in the run's package have to be about."""
+    plan, store = run.read(), workbench().store
+    looks = [found for _, _, key in trail.attempts if (found := store.get_decision(key)) is not None]
+    assert looks
+    last = looks[-1]
+    return Signed(
+        run=package.run, profile=plan.profile, decision=last.digest(), gate=last.gate, gate_changes=changes_of(last),
+        manifest=package.manifest, looks={look.digest(): changes_of(look) for look in looks},
+        business_case=business_case_at("training", plan) if trail.training is not None else None,
+    )  # fmt: skip
+
+
+def is_signed(package: PackageRef, signed: Signed) -> bool:
     """Whether the package was locked before, by this run or another one, and still is.
 
     Its signatures are all there and on record, and hold against its own owners file and against the one of today: where a key
@@ -98,23 +115,29 @@ def is_signed(package: PackageRef, decision: Decision, profile: str) -> bool:
         or digest_of_file(manifest) != package.manifest
     ):
         return False
-    signed = Signed(
-        run=package.run, profile=profile, decision=decision.digest(), gate=decision.gate,
-        gate_changes=changes_of(decision), manifest=package.manifest,
-    )  # fmt: skip
-    if not check_approvals(folder, signed, owners_of_settings()).complete:
+    owners = owners_of_settings()
+    if signed.profile == "production":
+        if not check_approvals(folder, signed, owners).complete:
+            return False
+    elif check_approvals(folder, signed).problems:
         return False
     listed, _ = read_list(folder)
-    on_record = workbench().store.signoffs_of_decision(decision.digest())
-    return listed is not None and set(listed.signoffs) <= set(on_record)
+    return listed is not None and set(listed.signoffs) <= set(for_package(listed.run, signed))
 
 
-def put_into_package(run: RunRef, package_key: Digest, package: PackageRef, decision: Decision) -> None:
+def for_package(run: str, signed: Signed) -> tuple[SignOff, ...]:
+    """What a package carries: all that was said about its decision, under whatever run, and about the run's business case."""
+    store = workbench().store
+    cases = (one for one in store.signoffs_of(run) if one.stage == "training") if signed.business_case else ()
+    return (*store.signoffs_of_decision(signed.decision), *cases)
+
+
+def put_into_package(run: RunRef, package_key: Digest, package: PackageRef, trail: Trail) -> None:
     """Write signatures/, with what was said about this decision under other runs, and check what was written."""
-    store, owners = workbench().store, owners_of_settings()
+    store, owners, signed = workbench().store, owners_of_settings(), signed_about(run, package, trail)
     with store.run_lock(f"signatures {package_key}"):
-        write_signatures(package, run.run, store.signoffs_of_decision(decision.digest()), owners)
-    if not is_signed(package, decision, "production"):
+        write_signatures(package, run.run, for_package(run.run, signed), owners)
+    if not is_signed(package, signed):
         raise IntegrityError(
             "the signatures just written do not verify", value=f"{package.path}/{layout.SIGNATURES}",
             fix=f"`quantplay verify {package.path}` says what is wrong",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from quantplay.records import Digest, Role, SignOff
+from quantplay.plan import BusinessCase
+from quantplay.records import Decision, Digest, Role, SignOff
 from quantplay.signoff import Statement, new_statement, read_owners, record_of, render, ssh
 from quantplay.signoff.text import SignVerdict, Stage
 
@@ -81,6 +84,22 @@ def signed(team: Team, role: Role, **more: object) -> SignOff:
     return record_of(
         statement, text=text, signature=ssh.sign(text, signer.key), key=ssh.fingerprint_of_key(signer.key),
         owners=owners, now=datetime.now(UTC),
+    )  # fmt: skip
+
+
+def signed_business_case(
+    signer: Signer, owners: Path, run: str, decision: Decision, case: BusinessCase, instead: Mapping[str, Any] | None = None
+) -> SignOff:  # fmt: skip
+    """An engineering manager's recorded signature under what training costs. instead: fields of the text that say something else."""
+    about: dict[str, Any] = {
+        "run": run, "gate": decision.gate, "decision": decision.digest(), "business_case": case.digest(), "verdict": "approve",
+        "gate_changes": len(decision.gate_changes), **(instead or {}),
+    }  # fmt: skip
+    statement = new_statement(stage="training", role="engineering_manager", person=signer.name, manifest=None, **about)
+    text = render(statement)
+    return record_of(
+        statement, text=text, signature=ssh.sign(text, signer.key), key=ssh.fingerprint_of_key(signer.key),
+        owners=read_owners(owners), now=datetime.now(UTC),
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +25,8 @@ class Signed:
     gate: Digest
     gate_changes: int  # that the decision lists
     manifest: Digest
+    looks: Mapping[Digest, int] = field(default_factory=dict)  # every decision of the run -> the gate changes it lists
+    business_case: Digest | None = None  # of the plan; None where nothing was trained
 
 
 @dataclass(kw_only=True)
@@ -41,7 +43,8 @@ class Approvals:
 def check_approvals(folder: Path, signed: Signed, owners: Owners | None = None) -> Approvals:
     """Check signatures/ of the package in `folder`. `owners`: the reader's own file, which alone proves who signed.
 
-    With `owners` all three approvals have to be there and to hold against it, whatever profile the package says it is of.
+    With `owners` all three approvals have to be there and to hold against it, whatever profile the package says it is of. Where the
+    artifact was trained, the approval of that has to be there in any case.
 
     Raises MissingDependency where signatures have to be checked and ssh-keygen is not there.
     """
@@ -76,6 +79,11 @@ def unsigned(found: Approvals, signed: Signed, owners: Owners | None) -> None:
             where=f"{SIGNATURES}/", what="the package is not signed: the product owner's approval of it is missing",
             fix=f"look at report.html, then `{sign_command(signed.run, 'product_owner')}`",
         ))  # fmt: skip
+    elif signed.business_case is not None:
+        found.problems.append(Fault(
+            where=f"{SIGNATURES}/", what="the artifact was trained, and the engineering manager's approval of that is missing",
+            fix=f"`quantplay run` of its plan puts it there, where the product database holds it for run {signed.run[:8]}",
+        ))  # fmt: skip
     elif owners is not None:  # a package can be made to say it is of a profile that needs none
         found.problems.append(Fault(
             where=f"{SIGNATURES}/", what="--owners asks for proof of who approved the package; this package carries none",
@@ -94,6 +102,8 @@ def weigh(listed: SignOffList, signed: Signed, owners: Owners, found: Approvals,
         )
         for stage in PACKAGE_STAGES
     ]  # fmt: skip
+    if signed.business_case is not None:
+        stages.append(of_training([one for one in good if one.run == listed.run], signed))
     missing = {(stage.stage, role) for stage in stages for role in stage.missing}
     for one in void:
         place, role = places[one.signoff.nonce], (one.signoff.stage, one.signoff.role)
@@ -108,9 +118,19 @@ def weigh(listed: SignOffList, signed: Signed, owners: Owners, found: Approvals,
     for stage in stages:
         if stage.missing:
             found.problems += [Fault(where=places[one.signoff.nonce], what=one.why) for one in stage.void]
-        if due:
+        if due or stage.stage == "training":
             found.problems += lacking(stage, signed, owners)
     return stages
+
+
+def of_training(signoffs: Sequence[SignOff], signed: Signed) -> Standing:
+    """How the business case stands. It was signed under the decision that training followed, which is an earlier one of the run."""
+    under = [one.decision for one in signoffs if one.stage == "training" and one.decision in signed.looks]
+    decision = under[-1] if under else signed.decision
+    return standing(
+        "training", signoffs, gate=signed.gate, decision=decision, gate_changes=signed.looks.get(decision, 0),
+        business_case=signed.business_case,
+    )  # fmt: skip
 
 
 def forged(signoff: SignOff, owners: Owners) -> bool:
@@ -120,7 +140,16 @@ def forged(signoff: SignOff, owners: Owners) -> bool:
 
 
 def same_decision(signoff: SignOff, signed: Signed, place: str) -> list[Fault]:
-    """The records of all runs are about the decision of this package, and name as many gate changes as it does."""
+    """The records of all runs are about the decision of this package, and name as many gate changes as it does.
+
+    Those of training are about an earlier decision of this run.
+    """
+    if signoff.stage == "training":
+        if signed.business_case is None:
+            return [Fault(where=place, what="is about a training, and this artifact was not trained")]
+        if signoff.decision not in signed.looks:
+            return [Fault(where=place, what="is about a decision of another run", value=signoff.decision)]
+        return []
     if signoff.decision != signed.decision:
         return [Fault(where=place, what="is about another decision", value=signoff.decision, allowed=signed.decision)]
     said = changes_said(signoff)
@@ -133,7 +162,7 @@ def same_decision(signoff: SignOff, signed: Signed, place: str) -> list[Fault]:
 
 
 def lacking(stage: Standing, signed: Signed, owners: Owners) -> list[Fault]:
-    what = "this decision" if stage.stage == "gate" else "this package"
+    what = {"gate": "this decision", "training": "the training's business case", "lock": "this package"}[stage.stage]
     faults = [
         Fault(
             where=f"{SIGNATURES}/{LIST}", what=f"the approval of {what} by {role} is missing", value=f"against {owners.path}",

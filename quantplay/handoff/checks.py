@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,9 @@ from quantplay.calibration import waivers_of
 from quantplay.digest import digest_of_file
 from quantplay.errors import Fault
 from quantplay.handoff import layout
+from quantplay.handoff.comparing import differences, same
 from quantplay.handoff.contents import Attempt, read_questions
+from quantplay.handoff.further_checks import further_agrees
 from quantplay.handoff.gguf_header import metadata_text
 from quantplay.handoff.opened import OpenPackage
 from quantplay.handoff.summaries import summary_of_baseline, summary_of_evaluation
@@ -22,14 +23,7 @@ from quantplay.plays.calibration import MEND, check_pinned
 from quantplay.plays.pin import CALIBRATION_FILE, Paths, Pinned
 from quantplay.records import CalibrationCheck, Manifest
 
-WORDING = frozenset({"reason", "reasons", "text"})
-"""Sentences may read differently in another version of quantplay; numbers and verdicts may not."""
 Check = Callable[[OpenPackage], Iterator[Fault]]
-
-
-def same(where: str, what: str, found: object, wanted: object) -> Iterator[Fault]:
-    if found != wanted:
-        yield Fault(where=where, what=what, value=str(found), allowed=str(wanted))
 
 
 def plan_agrees(package: OpenPackage) -> Iterator[Fault]:
@@ -235,47 +229,6 @@ def texts_follow(package: OpenPackage) -> Iterator[Fault]:
     for name, text in again.items():
         if (package.folder / name).read_bytes() != text.encode():
             yield Fault(where=name, what="does not say what the records say", fix="trust the records, not this text")
-
-
-def differences(where: str, found: Any, wanted: Any) -> Iterator[Fault]:
-    """Every place where two JSON values differ; floats may differ in the last digits, wording may differ."""
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        for key in sorted(found.keys() | wanted.keys()):
-            if key not in WORDING:
-                yield from differences(f"{where}: {key}", found.get(key), wanted.get(key))
-    elif isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
-        for index, (one, other) in enumerate(zip(found, wanted, strict=True)):
-            yield from differences(f"{where}[{index}]", one, other)
-    elif isinstance(found, float | int) and isinstance(wanted, float | int):
-        if not math.isclose(found, wanted, rel_tol=1e-9, abs_tol=1e-12):
-            yield Fault(where=where, what="differs from what the items give", value=str(found), allowed=str(wanted))
-    elif found != wanted:
-        yield Fault(where=where, what="differs from what the items give", value=str(found), allowed=str(wanted))
-
-
-def went_further(package: OpenPackage) -> bool:
-    """Whether plays 5 or 6 had a part in it, by any of its records."""
-    recipe = package.recipe
-    return any((package.sensitivity, package.mix, package.training, recipe.trained, recipe.tensor_types))
-
-
-def further_agrees(package: OpenPackage) -> Iterator[Fault]:
-    """The artifact is the one that plays 5 and 6 ended in: trained weights and the types of single tensors are theirs."""
-    recipe, mix, training = package.recipe, package.mix, package.training
-    trained = training.weights if training else None
-    yield from same(layout.TRAINING, "ended in other weights than the recipe names", trained, recipe.trained)
-    if mix is not None:
-        if package.sensitivity is None:
-            yield Fault(where=layout.SENSITIVITY, what="missing, and a mix was chosen by it")
-        else:
-            scan = package.sensitivity.digest()
-            yield from same(layout.MIX, "was chosen by another scan", mix.sensitivity, scan)
-        if training is None:
-            chosen = [group.tensors[mix.types[group.group]] for group in mix.groups] if mix.types else []
-            wanted = {"^" + name.replace(".", r"\.") + "$": kind for types in chosen for name, kind in types.items()}
-            yield from same(layout.MIX, "chose other types than the recipe names", recipe.tensor_types == wanted, True)
-    elif training is None and recipe.tensor_types:
-        yield Fault(where=layout.MIX, what="missing, and the recipe names the types of single tensors")
 
 
 CHECKS: tuple[tuple[str, Check], ...] = (

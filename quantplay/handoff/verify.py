@@ -15,13 +15,17 @@ from quantplay.engines.whole_file import require_space
 from quantplay.errors import Fault, InputError, IntegrityError, QuantplayError
 from quantplay.handoff import layout
 from quantplay.handoff.approvals import Approvals, Signed, check_approvals
-from quantplay.handoff.checks import CHECKS, Check, checks_calibration_again, names_calibration, went_further
+from quantplay.handoff.checks import CHECKS, Check, checks_calibration_again, names_calibration
+from quantplay.handoff.further_checks import went_further
 from quantplay.handoff.manifest import compare, read_manifest, safe_to_read
 from quantplay.handoff.opened import OpenPackage, open_package
 from quantplay.handoff.signatures import read_list
 from quantplay.records import Digest
 from quantplay.signoff import Owners, read_owners
 from quantplay.signoff.text import changes_of
+
+NO_CASE = "0" * 64
+"""What nobody can have signed: trained without a business case."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,8 +155,17 @@ def approvals_of(
     signed = Signed(
         run=package.manifest.run, profile=package.plan.profile, decision=package.decision.digest(),
         gate=package.plan.gate_digest(), gate_changes=changes_of(package.decision), manifest=manifest,
+        looks={one.decision.digest(): changes_of(one.decision) for one in package.attempts},
+        business_case=business_case_of(package),
     )  # fmt: skip
     return check_approvals(folder, signed, owners)
+
+
+def business_case_of(package: OpenPackage) -> Digest | None:
+    """What had to be signed before training: nothing where the artifact was not trained."""
+    case = package.plan.business_case
+    trained = package.training is not None or package.recipe.trained is not None
+    return (case.digest() if case is not None else NO_CASE) if trained else None
 
 
 def checks_for(package: OpenPackage) -> Iterator[tuple[str, Check]]:

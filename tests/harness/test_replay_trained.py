@@ -9,21 +9,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
+from signers import made_signer, owners_text, signed_business_case
 
 from benchmarks.replay_package import made_contents, with_artifact
 from quantplay.digest import digest_of_file
 from quantplay.errors import InputError, IntegrityError
+from quantplay.evalset.manifests import manifest_of_files
 from quantplay.handoff.contents import PackageContents
 from quantplay.handoff.pack import write_package
 from quantplay.handoff.replay import replay
+from quantplay.handoff.signatures import write_signatures
 from quantplay.handoff.verify import verify
+from quantplay.plan_file import plan_from_text
 from quantplay.plays.pin import Paths, Pinned
 from quantplay.plays.qat import export, grid_recipe
 from quantplay.records import Artifact, CurvePoint, Training, TrainingSettings
 from quantplay.settings import Settings, settings
+from quantplay.signoff import read_owners
 from quantplay.store.artifacts import ArtifactStore
 
 pytestmark = pytest.mark.slow
+CASE = """
+business_case: {requests_per_day: 1000, tokens_per_request: 100, serving_cost_per_million_tokens: 1, training_cost: 10, months: 6}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -47,18 +55,26 @@ def contents(tmp_path_factory: pytest.TempPathFactory) -> PackageContents:
         recipe, Pinned(inputs=made.inputs, paths=paths), weights=folder / "trained.safetensors",
         reference=folder / "reference.gguf", out=folder / "trained.gguf", cache=settings().cache, scratch=folder,
     )  # fmt: skip
+    texts = {"training.jsonl": calibration}
+    text = made.plan_text + CASE
+    plan = plan_from_text(text, Path("plan.yaml")).plan
+    assert plan is not None
     changed = replace(
-        made, recipe=recipe, trained_weights=folder / "trained.safetensors",
+        made, plan=plan, plan_text=text, recipe=recipe, trained_weights=folder / "trained.safetensors",
         training=training_of(made, artifact, folder / "trained.safetensors"),
+        inputs=made.inputs.model_copy(update={"training": manifest_of_files("training", texts, "training.jsonl")}),
+        sources={**made.sources, "training": texts},
     )  # fmt: skip
-    return with_artifact(changed, artifact, folder / "trained.gguf")
+    after = with_artifact(changed, artifact, folder / "trained.gguf")
+    return replace(after, attempts=(*made.attempts, *after.attempts))
 
 
 def training_of(made: PackageContents, artifact: Artifact, weights: Path) -> Training:
     """The record of a training that ended in these weights."""
+    texts = manifest_of_files("training", {"training.jsonl": made.sources["calibration"]["calibration.jsonl"]}, "")
     dev = next(file.sha256 for file in made.inputs.evaluation.files if file.path == "dev.jsonl")
     return Training(
-        artifact=made.artifact.sha256, model=made.inputs.model.content, data=made.inputs.calibration.content, dev=dev,
+        artifact=made.artifact.sha256, model=made.inputs.model.content, data=texts.content, dev=dev,
         settings=TrainingSettings(steps=1, learning_rate=1e-4), precision="float32", device="cpu", kinds=artifact.tensors,
         texts=1, tokens=100, tokens_seen=100,
         curve=tuple(CurvePoint(step=step, loss=0.1, dev_kl_nats=0.1 / (1 + step), dev_top1=0.9) for step in (0, 1)),
@@ -69,7 +85,15 @@ def training_of(made: PackageContents, artifact: Artifact, weights: Path) -> Tra
 
 @pytest.fixture
 def package(contents: PackageContents, tmp_path: Path) -> Path:
-    return Path(write_package(contents, tmp_path / "package").path)
+    """Signed by the engineering manager, or nobody would replay it."""
+    package = write_package(contents, tmp_path / "package")
+    mary, owners = made_signer(tmp_path / "mary", "mary@example.com"), tmp_path / "owners.yaml"
+    owners.write_text(owners_text((mary, "engineering_manager")))
+    case = contents.plan.business_case
+    assert case is not None
+    approval = signed_business_case(mary, owners, contents.run, contents.attempts[0].decision, case)
+    write_signatures(package, contents.run, [approval], read_owners(owners))
+    return Path(package.path)
 
 
 @pytest.fixture
@@ -81,7 +105,7 @@ def empty(tmp_path: Path) -> Settings:
 def test_the_same_bytes_come_out_of_the_package_alone(
     package: Path, contents: PackageContents, empty: Settings
 ) -> None:
-    assert verify(package, signatures_due=False).ok
+    assert verify(package).ok
     report = replay(package, empty)
     assert report.identical
     assert report.made == contents.artifact.sha256
