@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 DTYPES = ("float32", "float16", "bfloat16")
 
 
-def load_model(folder: Path, *, dtype: str = "float32") -> PreTrainedModel:
+def load_model(folder: Path, *, dtype: str = "float32", quantization: Any = None) -> PreTrainedModel:
     """The causal language model in `folder`, on the CPU, ready for inference.
 
+    quantization: one of transformers' configurations, for a method that quantizes while it loads.
     Raises InputError when transformers does not know the architecture, the weights do not fit the configuration, or a
     tensor is missing or left over: transformers itself would only warn, and fill it with random numbers or drop it.
     """
@@ -37,6 +38,7 @@ def load_model(folder: Path, *, dtype: str = "float32") -> PreTrainedModel:
             trust_remote_code=False,
             local_files_only=True,
             output_loading_info=True,
+            **({"quantization_config": quantization} if quantization is not None else {}),  # None would be obeyed, too
             ignore_mismatched_sizes=True,  # they are listed by name, and refused below
         )
     except MemoryError:

@@ -13,6 +13,8 @@ from quantplay.errors import InputError
 
 METHODS: dict[str, str] = {
     "gguf": "quantplay.quantizers.gguf",  # llama.cpp's own quantizer, with or without an importance matrix
+    "compressed-tensors": "quantplay.quantizers.compressed_tensors",  # llm-compressor: GPTQ, AWQ, SmoothQuant, FP8
+    "bitsandbytes": "quantplay.quantizers.bitsandbytes",  # LLM.int8()
 }
 """Serving format -> module that makes it. `METHODS[format] + ":quantize_job"` is the target for quantplay.process."""
 

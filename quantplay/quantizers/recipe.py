@@ -20,6 +20,8 @@ HIGHER_PRECISION = (
     "norms, biases and other vectors: F32",
     "small tensors llama.cpp never quantizes, such as expert gates and convolutions: F32",
 )
+EACH_NAMED = "every other matrix: the type that `tensor_types` gives it"
+"""Of a recipe that names the type of every matrix: the format's own mix plays no part."""
 MIXED = (
     "output matrix, or the embedding where both are one: Q6_K (Q8_0 in a Q8_0 file, Q5_K below 3 bits)",
     "value and feed-forward down projections: more bits where the mix says so",

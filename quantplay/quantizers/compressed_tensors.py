@@ -1,0 +1,132 @@
+"""compressed-tensors, what vLLM serves, by llm-compressor: GPTQ, AWQ, SmoothQuant with GPTQ, and FP8.
+
+GPTQ: Frantar and others, arXiv:2210.17323. AWQ: Lin and others, arXiv:2306.00978. SmoothQuant: Xiao and others, arXiv:2211.10438.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from quantplay.engines.transformers_model import load_model, load_tokenizer
+from quantplay.errors import InputError
+from quantplay.plan import Plan
+from quantplay.quantizers.folder import Progress, Stored, make, stored_dtype, targets
+from quantplay.quantizers.folder_recipe import folder_recipe, require_extra
+from quantplay.quantizers.importance import calibration_texts
+from quantplay.records import Inputs, Recipe
+
+if TYPE_CHECKING:
+    import torch
+
+FORMAT = "compressed-tensors"
+MODULES = ("llmcompressor", "compressed_tensors")
+METHODS: dict[str, str] = {
+    "W4A16": "llm-compressor-gptq",
+    "W4A16_AWQ": "llm-compressor-awq",
+    "W8A8": "llm-compressor-smoothquant-gptq",
+    "FP8_DYNAMIC": "llm-compressor-fp8",
+}
+"""Type -> how it is made. To add one: a line here, in `modifiers` and in `STORED`, and in formats.TYPES."""
+
+STORED: dict[str, Stored] = {
+    "W4A16": Stored(parts={"weight_packed": "I32", "weight_scale": "*"}),
+    "W4A16_AWQ": Stored(parts={"weight_packed": "I32", "weight_scale": "*", "weight_zero_point": "I32"}),
+    "W8A8": Stored(parts={"weight": "I8", "weight_scale": "*"}),
+    "FP8_DYNAMIC": Stored(parts={"weight": "F8_E4M3", "weight_scale": "*"}),
+}
+SMOOTHING = 0.8  # llm-compressor's own example for Llama-like models; 0.5 is the paper's
+
+
+def build_recipe(
+    plan: Plan, kind: str, inputs: Inputs, *, threads: int, converter: str | None = None,
+    tensor_types: Mapping[str, str] | None = None, importance: bool | None = None,
+) -> Recipe:  # fmt: skip
+    """Recipe for type `kind`; `converter`, `tensor_types` and `importance` are GGUF's. Raises MissingDependency, InputError."""
+    require_extra(FORMAT, MODULES)
+    return folder_recipe(
+        plan, kind, inputs, serving_format=FORMAT, method=METHODS.get(kind, ""), packages=("llmcompressor", "compressed-tensors"),
+        threads=threads, calibrated=kind != "FP8_DYNAMIC", bits_activations=8 if kind in ("W8A8", "FP8_DYNAMIC") else 16,
+    )  # fmt: skip
+
+
+def modifiers(kind: str) -> list[Any]:
+    """llm-compressor's steps for `kind`, over every linear layer but the output matrix."""
+    from llmcompressor.modifiers.gptq import GPTQModifier
+    from llmcompressor.modifiers.quantization import QuantizationModifier
+    from llmcompressor.modifiers.transform.awq import AWQModifier
+    from llmcompressor.modifiers.transform.smoothquant import SmoothQuantModifier
+
+    spared: Any = {"targets": ["Linear"], "ignore": ["lm_head"]}
+    if kind == "W4A16":
+        return [GPTQModifier(scheme="W4A16", **spared)]
+    if kind == "W4A16_AWQ":
+        return [AWQModifier(), QuantizationModifier(scheme="W4A16_ASYM", **spared)]
+    if kind == "W8A8":
+        return [SmoothQuantModifier(smoothing_strength=SMOOTHING), GPTQModifier(scheme="W8A8", **spared)]
+    return [QuantizationModifier(scheme="FP8_DYNAMIC", **spared)]
+
+
+def compress(recipe: Recipe, model_folder: Path, calibration_file: Path, out: Path) -> dict[str, tuple[int, ...]]:
+    """Quantize the model and save it below `out`, in the source's own precision; the layers that were meant."""
+    import torch
+    from llmcompressor.entrypoints.oneshot import oneshot
+
+    torch.manual_seed(recipe.seed)
+    model = load_model(model_folder, dtype=stored_dtype(model_folder))
+    meant = targets(model, recipe)
+    loader = calibration(recipe, model_folder, calibration_file) if recipe.calibration_samples else None
+    with unpinned():
+        oneshot(model=model, tokenizer=str(model_folder), recipe=modifiers(recipe.type), dataset=loader)
+    model.save_pretrained(str(out), save_compressed=True)
+    return meant
+
+
+def calibration(recipe: Recipe, model_folder: Path, file: Path) -> torch.utils.data.DataLoader:
+    """The calibration texts one by one, in the file's order."""
+    import torch
+
+    tokenizer = load_tokenizer(model_folder)
+    samples = []
+    for number, text in enumerate(calibration_texts(file, recipe.calibration_samples), start=1):
+        tokens = tokenizer(text, truncation=True, max_length=recipe.calibration_tokens)["input_ids"]
+        if not tokens:
+            raise InputError("a calibration text has no tokens", value=f"sample {number}")
+        ids = torch.tensor([tokens])
+        samples.append({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+    if not samples:
+        raise InputError("there are no calibration texts", allowed="at least one", fix="raise calibration.samples")
+    return torch.utils.data.DataLoader(samples, batch_size=None, shuffle=False)  # type: ignore[arg-type]
+
+
+@contextmanager
+def unpinned() -> Iterator[None]:
+    """Without an accelerator, AWQ's cache must not pin memory for one: torch refuses that.
+
+    llm-compressor 0.14 pins without asking (modifiers/transform/awq/base.py, `_apply_smoothing`), whatever `offload_device` says:
+    "RuntimeError: Cannot access accelerator device when none is available". Pinning only makes copies to a device faster.
+    """
+    import torch
+    from llmcompressor.pipelines.cache import IntermediatesCache
+
+    if torch.accelerator.is_available():
+        yield
+        return
+    pin = IntermediatesCache.pin_memory
+    IntermediatesCache.pin_memory = lambda self, batch_index, input_names=None: None
+    try:
+        yield
+    finally:
+        IntermediatesCache.pin_memory = pin
+
+
+def quantize_job(payload: dict[str, Any], report: Progress) -> dict[str, Any]:
+    """Job of quantplay.process. payload: recipe (body), model, calibration, out. Returns the artifact's body."""
+    require_extra(FORMAT, MODULES)
+    recipe = Recipe.model_validate(payload["recipe"])
+    return make(
+        recipe, compress, STORED[recipe.type], model=Path(payload["model"]), calibration=Path(payload["calibration"]),
+        out=Path(payload["out"]), on_progress=report,
+    ).body()  # fmt: skip

@@ -1,0 +1,148 @@
+"""The formats that are folders, made by the real libraries from the pilot with a few calibration texts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from quantize_models import save_random_llama
+from safetensors.numpy import load_file, save_file
+
+from quantplay import process
+from quantplay.digest import digest_of, digest_of_file
+from quantplay.engines.model_file import model_folder
+from quantplay.errors import InputError, MissingDependency
+from quantplay.formats import TYPES
+from quantplay.quantizers import fitting, folder_recipe, method
+from quantplay.records import Artifact, Recipe
+
+NOTHING = digest_of([])
+KINDS = [name for name, kind in TYPES.items() if kind.format in ("compressed-tensors", "bitsandbytes")]
+
+
+def recipe(kind: str, **changed: Any) -> Recipe:
+    serving = TYPES[kind]
+    made: dict[str, Any] = {
+        "format": serving.format, "type": kind, "method": method(serving.format).METHODS[kind],
+        "bits_per_weight": serving.bits_per_weight, "bits_activations": 16, "group_size": serving.group_size,
+        "importance_matrix": False, "tensor_types": {}, "higher_precision": folder_recipe.HIGHER_PRECISION, "model": NOTHING,
+        "calibration": NOTHING, "calibration_samples": 4, "calibration_tokens": 64, "seed": 0, "threads": 1, "versions": {},
+        "converter": NOTHING,
+    }  # fmt: skip
+    return Recipe(**(made | changed))
+
+
+def make(folder: Path, model: Path, pilot: Path, recipes: dict[str, Recipe]) -> dict[str, Any]:
+    folder.mkdir(parents=True, exist_ok=True)
+    payload = {
+        "recipes": {name: one.body() for name, one in recipes.items()}, "model": str(model), "folder": str(folder),
+        "calibration": str(pilot / "calibration" / "traffic.jsonl"),
+    }  # fmt: skip
+    return process.run("folder_jobs:make_all", payload, threads=1).value
+
+
+@pytest.fixture(scope="module", autouse=True)
+def jobs() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        yield
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One block of random weights with the pilot's tokenizer."""
+    return save_random_llama(tmp_path_factory.mktemp("small") / "model")
+
+
+@pytest.fixture(scope="module")
+def made(small: Path, pilot: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Artifact]]:
+    """Every type twice: NAME and NAME-again."""
+    folder = tmp_path_factory.mktemp("folders")
+    bodies = make(folder, small, pilot, {f"{kind}{end}": recipe(kind) for kind in KINDS for end in ("", "-again")})
+    assert not [body for body in bodies.values() if "error" in body], bodies
+    return folder, {name: Artifact.model_validate(body) for name, body in bodies.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_artifact_is_what_its_record_says_and_comes_out_the_same_again(
+    kind: str, made: tuple[Path, dict[str, Artifact]], small: Path
+) -> None:
+    folder, artifacts = made
+    artifact = artifacts[kind]
+    assert digest_of_file(folder / f"{kind}.tar") == artifact.sha256 == artifacts[f"{kind}-again"].sha256
+    assert artifact.recipe == recipe(kind).digest()
+    layers = [name for name, stored in artifact.tensors.items() if stored == kind]
+    assert len(layers) == 7
+    assert all(name.endswith("_proj.weight") for name in layers)
+    assert {stored for stored in artifact.tensors.values() if stored != kind} == {"F32"}
+    with model_folder(folder / f"{kind}.tar") as opened:
+        config = json.loads((opened / "config.json").read_text())
+        assert (opened / "tokenizer.json").read_bytes() == (small / "tokenizer.json").read_bytes()
+        assert json.loads((opened / "quantplay.json").read_text())["recipe"] == artifact.recipe
+    method_part = config.pop("quantization_config")
+    assert config == json.loads((small / "config.json").read_text())
+    assert method_part["quant_method"] == TYPES[kind].format
+
+
+@pytest.mark.slow
+def test_plain_transformers_gives_the_logits_of_the_rounded_weights(
+    made: tuple[Path, dict[str, Artifact]], small: Path, tmp_path: Path
+) -> None:
+    """W4A16 against weights unpacked here from the file: q = 4-bit integers, eight an int32, low bits first, minus 8; w = s q."""
+    folder, _ = made
+    by_hand = tmp_path / "by-hand"
+    shutil.copytree(small, by_hand)
+    with model_folder(folder / "W4A16.tar") as opened:
+        packed = load_file(opened / "model.safetensors")
+    weights = load_file(small / "model.safetensors")
+    for name in [name for name in weights if f"{name}_packed" in packed]:
+        rows, columns = weights[name].shape
+        words = packed[f"{name}_packed"].view(np.uint32)
+        whole = (words[:, :, None] >> (4 * np.arange(8, dtype=np.uint32))) & 15
+        integers = whole.reshape(rows, -1)[:, :columns].astype(np.float32) - 8
+        weights[name] = integers * np.repeat(packed[f"{name}_scale"], 128, axis=1)[:, :columns]
+    save_file(weights, by_hand / "model.safetensors", metadata={"format": "pt"})
+    models = {"W4A16": str(folder / "W4A16.tar"), **{kind: str(folder / f"{kind}.tar") for kind in KINDS}}
+    expected = dict.fromkeys(models, str(small)) | {"W4A16": str(by_hand)}
+    payload = {"models": models, "expected": expected, "tokens": list(range(5, 45))}
+    found = process.run("folder_jobs:compare_logits", payload, threads=1).value
+    gap, size = found.pop("W4A16")
+    assert gap < 1e-4 * size
+    for kind, (gap, size) in found.items():  # the others near full precision
+        assert 0 < gap < 0.3 * size, kind
+
+
+@pytest.mark.slow
+def test_what_can_not_be_made_is_refused_by_name_and_nothing_is_left(pilot: Path, tmp_path: Path) -> None:
+    uneven = save_random_llama(tmp_path / "uneven", hidden=96, intermediate=160)
+    answer = make(tmp_path / "out", uneven, pilot, {"W4A16": recipe("W4A16")})["W4A16"]
+    assert "rows can't be cut into groups" in answer["error"]
+    assert "choose W8A8" in answer["error"]
+    assert answer["left"] == []
+    broken = save_random_llama(tmp_path / "broken", damage="model.layers.0.mlp.up_proj.weight")
+    answer = make(tmp_path / "out", broken, pilot, {"BNB_INT8": recipe("BNB_INT8")})["BNB_INT8"]
+    assert "model.layers.0.mlp.up_proj.weight" in answer["error"]
+
+
+def test_too_little_memory_is_told_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = [(4096, 4096), (11008, 4096), (4096, 11008)]
+    needed = fitting.needed_bytes(recipe("W4A16"), shapes, 4 * 10**9)
+    assert needed > fitting.needed_bytes(recipe("W4A16", calibration_samples=0), shapes, 4 * 10**9) > 4 * 10**9
+    monkeypatch.setattr(fitting, "available_bytes", lambda: needed)
+    fitting.require_memory(recipe("W4A16"), shapes, 4 * 10**9)
+    monkeypatch.setattr(fitting, "available_bytes", lambda: needed - 1)
+    with pytest.raises(InputError, match="too little memory to make W4A16"):
+        fitting.require_memory(recipe("W4A16"), shapes, 4 * 10**9)
+
+
+def test_a_missing_extra_is_one_line_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_recipe, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependency) as refused:
+        method("compressed-tensors").build_recipe(None, "W4A16", None, threads=1)
+    assert "pip install 'quantplay[compressed-tensors]'" in str(refused.value)
+    assert "\n" not in refused.value.what
