@@ -79,7 +79,7 @@ def attempt_of(artifact_key: Digest, evaluation_key: Digest, decision_key: Diges
     assert artifact is not None
     assert evaluation is not None
     assert decision is not None
-    return Attempt.of(artifact, evaluation, decision)
+    return Attempt.of(artifact, evaluation, decision, store.get_recipe(artifact.recipe))
 
 
 def seconds_of(run: RunRef) -> dict[str, float]:

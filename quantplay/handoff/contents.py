@@ -57,6 +57,8 @@ class SliceScore(Record):
 class Attempt(Record):
     """One candidate that went through the gate."""
 
+    later = frozenset({"made"})
+
     artifact: Digest  # sha256 of the file
     type: str
     size_bytes: int
@@ -64,9 +66,10 @@ class Attempt(Record):
     scores: dict[str, SliceScore]
     divergence: Divergence
     decision: Decision
+    made: str = ""  # how, where not with one type of the format: `mixed precision` or `trained`
 
     @classmethod
-    def of(cls, artifact: Artifact, evaluation: Evaluation, decision: Decision) -> Self:
+    def of(cls, artifact: Artifact, evaluation: Evaluation, decision: Decision, recipe: Recipe | None = None) -> Self:
         return cls(
             artifact=artifact.sha256,
             type=artifact.type,
@@ -75,7 +78,13 @@ class Attempt(Record):
             scores=mean_scores(evaluation.candidate),
             divergence=evaluation.divergence,
             decision=decision,
+            made=made_by(recipe) if recipe is not None else "",
         )
+
+
+def made_by(recipe: Recipe) -> str:
+    """What an artifact's type does not say: that plays 5 or 6 made it."""
+    return "trained" if recipe.trained else "mixed precision" if recipe.tensor_types else ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,7 +35,7 @@ from quantplay.mixed.damage import Anchor, Seen, costs, fit_damage, predict, pre
 from quantplay.plan import Plan
 from quantplay.plays.pin import Pinned
 from quantplay.process import Report
-from quantplay.quantizers.recipe import build_recipe
+from quantplay.quantizers.recipe import EACH_NAMED, HIGHER_PRECISION, build_recipe
 from quantplay.records import (
     Artifact,
     DamageFit,
@@ -154,10 +154,11 @@ def solve_again(choice: MixChoice, budget_bytes: int) -> MixChoice:
 def recipe_of(plan: Plan, choice: MixChoice, inputs: Inputs, *, threads: int, converter: Digest) -> Recipe:
     """Everything that determines the artifact: the chosen type of every tensor by name."""
     types = tensor_types_of(choice.groups, choice.types) if choice.types else {}
-    return build_recipe(
+    recipe = build_recipe(
         plan, choice.type, inputs, threads=threads, converter=converter, importance=choice.importance is not None,
         tensor_types={"^" + name.replace(".", r"\.") + "$": kind for name, kind in sorted(types.items())},
     )  # fmt: skip
+    return recipe.model_copy(update={"higher_precision": (*HIGHER_PRECISION, EACH_NAMED)}) if types else recipe
 
 
 @dataclass

@@ -10,6 +10,7 @@ from quantplay.errors import InputError
 from quantplay.plan import Plan
 from quantplay.plays.pin import Pinned
 from quantplay.process import Report
+from quantplay.quantizers.recipe import EACH_NAMED, HIGHER_PRECISION
 from quantplay.records import Artifact, Recipe, Training, TrainingSettings
 
 
@@ -40,7 +41,8 @@ def placed(settings: TrainingSettings) -> TrainingSettings:
 def grid_recipe(recipe: Recipe, artifact: Artifact) -> Recipe:
     """The recipe of what training simulates: as `artifact` was made, with or without an importance matrix, every type written out."""
     types = {f"^{re.escape(name)}$": kind for name, kind in artifact.tensors.items() if kind != "F32"}
-    return recipe.model_copy(update={"tensor_types": types, "trained": None})
+    words = (*HIGHER_PRECISION, EACH_NAMED)
+    return recipe.model_copy(update={"tensor_types": types, "trained": None, "higher_precision": words})
 
 
 def trained_recipe(recipe: Recipe, artifact: Artifact, training: Training) -> Recipe:

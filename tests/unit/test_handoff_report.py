@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 from factories import DAMAGE, made_envelope, made_run
 
-from quantplay.handoff.contents import Question, RunResults
+from quantplay.handoff.contents import Attempt, Question, RunResults
 from quantplay.handoff.flips import MOST_SHOWN, collect_flips, visible
 from quantplay.handoff.report import render_report
 from quantplay.handoff.words import compact, drop_text, headline, number, size
@@ -196,3 +196,23 @@ def test_every_drop_has_its_unit_and_interval(runs: dict[str, RunResults]) -> No
     assert decision is not None
     assert drop_text(decision.slices[0]) == "6.3 points (4.5 to 8.4)"
     assert drop_text(decision.slices[-1]).startswith("0.062 nats (")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, ">Q4_K_M<"),
+        ({"tensor_types": {"^output.weight$": "Q6_K"}}, ">Q4_K_M, mixed precision<"),
+        ({"tensor_types": {"^output.weight$": "Q6_K"}, "trained": "a" * 64}, ">Q4_K_M, trained<"),
+    ],
+)
+def test_a_look_at_the_gate_says_how_the_candidate_was_made(changes: dict[str, object], said: str) -> None:
+    run = made_run()
+    assert run.recipe is not None
+    assert run.artifact is not None
+    assert run.evaluation is not None
+    assert run.decision is not None
+    look = Attempt.of(run.artifact, run.evaluation, run.decision, run.recipe.model_copy(update=changes))
+    page = render_report(replace(run, attempts=(look,)))
+    assert said in page[page.index('id="attempts"') :]
+    assert ("made" in look.body()) == bool(changes), "older packages keep their bytes"

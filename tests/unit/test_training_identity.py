@@ -8,6 +8,8 @@ from factories import digest, made_artifact, made_inputs, made_manifest, made_re
 from quantplay.digest import digest_of
 from quantplay.plan import Training
 from quantplay.plays import keys
+from quantplay.plays.qat import grid_recipe
+from quantplay.quantizers.recipe import EACH_NAMED, HIGHER_PRECISION, MIXED
 from quantplay.records import TrainingSettings
 
 SETTINGS = TrainingSettings(steps=4, learning_rate=1e-3, device="cpu", precision="float32")
@@ -38,3 +40,9 @@ def test_a_plan_from_before_parts_of_a_batch_keeps_its_digest() -> None:
     }  # fmt: skip
     assert Training.model_validate(body).digest() == digest_of(body)
     assert Training.model_validate(body | {"micro_rows": 4}).digest() != digest_of(body)
+
+
+def test_the_recipe_of_named_types_does_not_claim_the_formats_own_mix() -> None:
+    recipe = made_recipe(made_inputs(), "Q2_K").model_copy(update={"higher_precision": (*HIGHER_PRECISION, *MIXED)})
+    words = grid_recipe(recipe, made_artifact(recipe, digest("file"), 9)).higher_precision
+    assert words == (*HIGHER_PRECISION, EACH_NAMED)
