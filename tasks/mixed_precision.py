@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,15 @@ from quantplay.plays.ptq import quantize
 from quantplay.records import Artifact, Digest, MixChoice, Recipe, ScanPart, Sensitivity
 from tasks.artifacts import make_once
 from tasks.device import on_device
+from tasks.leftovers import remove_recorded
 from tasks.options import PLAY
 from tasks.progress import reporter
 from tasks.recorded import recorded, recorded_artifact, refused, require_of_run
 from tasks.reference import full_precision
 from tasks.showing import show_mix, show_sensitivity
 from tasks.workbench import RunRef, once, workbench
+
+SCANS, MIXES = "scans", "mixes"  # below the home folder: what would be lost with a killed play
 
 
 @task(name="sensitivity", **PLAY)
@@ -39,6 +41,7 @@ def sensitivity(run: RunRef, artifact_key: Digest) -> Digest:
 
     found = once(run, "sensitivity", key, find=workbench().store.get_sensitivity, make=on_device(run, "scan", make))
     show_sensitivity(found)
+    sweep()
     return key
 
 
@@ -52,6 +55,7 @@ def scan_part(run: RunRef, artifact_key: Digest, part: int, parts: int) -> Diges
         measured = scanned(run, artifact_key, scan, part, parts)
         return ScanPart(scan=scan, part=part, parts=parts, measured=measured)
 
+    sweep()
     once(run, "scan", key, find=workbench().store.get_scan_part, make=on_device(run, "scan", make))
     return key
 
@@ -66,6 +70,7 @@ def sensitivity_of_parts(run: RunRef, artifact_key: Digest, part_keys: Sequence[
         return assemble([part.measured for part in parts])
 
     show_sensitivity(once(run, "sensitivity", key, find=store.get_sensitivity, make=make))
+    sweep()
     return key
 
 
@@ -105,9 +110,16 @@ def scanned(run: RunRef, artifact_key: Digest, scan: Digest, part: int, parts: i
 
 def journal(scan: Digest) -> Path:
     """Where this machine keeps the finished measurements of a scan."""
-    folder = workbench().settings.home / "scans"
+    folder = workbench().settings.home / SCANS
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{scan}.jsonl"
+
+
+def sweep() -> None:
+    """Remove what this machine kept for scans and mixes that are recorded by now, also where another machine recorded them."""
+    bench = workbench()
+    remove_recorded(bench.settings.home / SCANS, bench.store.get_sensitivity)
+    remove_recorded(bench.settings.home / MIXES, bench.store.get_mix)
 
 
 @task(name="mix", **PLAY)
@@ -120,7 +132,7 @@ def mix(run: RunRef, sensitivity_key: Digest, artifact_key: Digest, envelope_key
     budget = budget_bytes(plan, short, envelope)
     key = keys.mix_key(plan, run.inputs, sensitivity_key, short, budget)
 
-    workdir = bench.settings.home / "mixes" / key  # what was measured before a kill is not measured again
+    workdir = bench.settings.home / MIXES / key  # what was measured before a kill is not measured again
 
     def make() -> MixChoice:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -130,7 +142,7 @@ def mix(run: RunRef, sensitivity_key: Digest, artifact_key: Digest, envelope_key
         )  # fmt: skip
 
     show_mix(once(run, "mix", key, find=bench.store.get_mix, make=on_device(run, "mix", make)))
-    shutil.rmtree(workdir, ignore_errors=True)
+    sweep()
     return key
 
 
