@@ -11,12 +11,14 @@ from prefect import task
 from quantplay import process
 from quantplay.digest import digest_of_file
 from quantplay.engines.converter import ensure_converter
+from quantplay.errors import IntegrityError
 from quantplay.mixed.assemble import assemble
 from quantplay.mixed.simulate import versions
 from quantplay.plays import keys
 from quantplay.plays.mixed_precision import choose_mix, recipe_of
 from quantplay.plays.mixing import budget_bytes, ladder, parts_of_scan
 from quantplay.plays.ptq import quantize
+from quantplay.quantizers.importance_kept import measured_with
 from quantplay.records import Artifact, Digest, MixChoice, Recipe, ScanPart, Sensitivity
 from tasks.artifacts import make_once
 from tasks.device import on_device
@@ -99,6 +101,7 @@ def scanned(run: RunRef, artifact_key: Digest, scan: Digest, part: int, parts: i
         {
             "model": str(paths.model), "reference": str(full_precision(run)), "calibration": str(paths.calibration),
             "samples": plan.calibration.samples, "sample_tokens": plan.calibration.tokens, "importance": True,
+            "kept": str(workbench().importance), "measured_with": measured_with(recipe),
             "types": list(ladder(plan, short)), "base": None, "sequences": plan.mixing.sequences,
             "tokens": plan.mixing.tokens, "threads": recipe.threads, "journal": str(journal(scan)),
             "part": part, "parts": parts,
@@ -126,7 +129,7 @@ def sweep() -> None:
 def mix(run: RunRef, sensitivity_key: Digest, artifact_key: Digest, envelope_key: Digest) -> Digest:
     """Choose every group's type within the budget, by mixes made and measured (or look it up); returns the key of the MixChoice."""
     bench, plan = workbench(), run.read()
-    short, _ = artifact_of_run(run, artifact_key)
+    short, made_by = artifact_of_run(run, artifact_key)
     found = recorded("sensitivity scan", sensitivity_key, bench.store.get_sensitivity)
     envelope = recorded("envelope's choice", envelope_key, bench.store.get_envelope)
     budget = budget_bytes(plan, short, envelope)
@@ -138,7 +141,7 @@ def mix(run: RunRef, sensitivity_key: Digest, artifact_key: Digest, envelope_key
         workdir.mkdir(parents=True, exist_ok=True)
         return choose_mix(
             plan, run.pinned(), sensitivity=found, short=short, budget_bytes=budget, reference=full_precision(run),
-            workdir=workdir, threads=bench.threads, on_progress=reporter("mix"),
+            workdir=workdir, made_by=made_by, kept=bench.importance, on_progress=reporter("mix"),
         )  # fmt: skip
 
     show_mix(once(run, "mix", key, find=bench.store.get_mix, make=on_device(run, "mix", make)))
@@ -152,14 +155,22 @@ def artifact_of_mix(run: RunRef, mix_key: Digest) -> Digest:
     bench, plan = workbench(), run.read()
     choice = recorded("mix", mix_key, bench.store.get_mix)
     converter = ensure_converter(bench.settings.cache).digest
-    recipe = recipe_of(plan, choice, run.inputs, threads=bench.threads, converter=converter)
+    recipe = recipe_of(plan, choice, run.inputs, threads=choice.threads or bench.threads, converter=converter)
     key = keys.artifact_key(recipe)
 
     def make(out: Path) -> Artifact:
         reference = full_precision(run)
         if digest_of_file(reference) != choice.reference:
             raise refused("this mix is of another model than the run's", mix_key, f"one of the file {choice.reference}")
-        return quantize(recipe, run.pinned(), reference=reference, out=out, on_progress=reporter("ptq"))
+        made = quantize(
+            recipe, run.pinned(), reference=reference, out=out, kept=bench.importance, on_progress=reporter("ptq")
+        )
+        if choice.threads and made.importance_matrix != choice.importance:
+            raise IntegrityError(
+                "the mix was measured with another importance matrix than its file was made with", value=made.importance_matrix,
+                allowed=choice.importance, fix="make it on a worker with the same processor and versions, or run the plan again there",
+            )  # fmt: skip
+        return made
 
     make_once(run, key, recipe, make, f"{plan.name}-mix-{choice.type}.gguf")
     return key

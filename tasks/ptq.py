@@ -24,7 +24,14 @@ def ptq(run: RunRef, candidate: Candidate) -> Digest:
     key = keys.artifact_key(recipe)
 
     def make(out: Path) -> Artifact:
-        return quantize(recipe, run.pinned(), reference=full_precision(run), out=out, on_progress=reporter("ptq"))
+        return quantize(
+            recipe,
+            run.pinned(),
+            reference=full_precision(run),
+            out=out,
+            kept=bench.importance,
+            on_progress=reporter("ptq"),
+        )
 
     make_once(run, key, recipe, make, f"{plan.name}-{candidate.type}.gguf")
     return key

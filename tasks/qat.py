@@ -53,7 +53,7 @@ def train(run: RunRef, artifact_key: Digest, evaluation_key: Digest, decision_ke
     def trained(out: Path, on_progress: Report) -> Training:
         return qat.train(
             settings, run.pinned(), artifact=short, recipe=recipe, reference=full_precision(run), workdir=workdir, out=out,
-            on_progress=on_progress,
+            kept=bench.importance, on_progress=on_progress,
         )  # fmt: skip
 
     def make() -> Training:
@@ -112,7 +112,7 @@ def artifact_of_training(run: RunRef, training_key: Digest, artifact_key: Digest
         weights = verified(bench.artifacts, training.weights, bench.scratch)
         return qat.export(
             recipe, run.pinned(), weights=weights, reference=full_precision(run), out=out, cache=bench.settings.cache,
-            scratch=bench.scratch, on_progress=reporter("ptq"),
+            scratch=bench.scratch, kept=bench.importance, on_progress=reporter("ptq"),
         )  # fmt: skip
 
     make_once(run, key, recipe, make, f"{plan.name}-trained-{recipe.type}.gguf")

@@ -102,6 +102,11 @@ class Workbench:
     def threads(self) -> int:
         return self.settings.threads
 
+    @property
+    def importance(self) -> Path:
+        """Where importance matrices lie once they are measured."""
+        return self.settings.home / "importance"
+
     @cached_property
     def scratch(self) -> Path:
         """Where files are made before they enter the artifact store; gone with this process."""

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from quantplay.digest import digest_of, digest_of_file
+from quantplay.digest import digest_of
 from quantplay.engines.ggml import KINDS
 from quantplay.errors import Fault, InputError
 from quantplay.evalset import read_texts
@@ -29,7 +29,8 @@ from quantplay.mixed.proxy import proxies
 from quantplay.mixed.rows import held_out_rows, matrix_samples
 from quantplay.mixed.simulate import Simulator
 from quantplay.process import peak_resident_bytes
-from quantplay.quantizers.importance import load_importance, measure_importance, save_importance
+from quantplay.quantizers.importance import measure_importance
+from quantplay.quantizers.importance_kept import kept_file, kept_or_measured
 from quantplay.records import Sensitivity
 
 Progress = Callable[[int, int, str], None]
@@ -285,7 +286,8 @@ def scan_job(payload: dict[str, Any], report: Progress) -> dict[str, Any]:
     """Job of quantplay.process: one part of a scan, as JSON for `assemble`.
 
     payload: model (folder), reference (full-precision GGUF), calibration (JSONL), samples and sample_tokens (of the importance
-    matrix), importance (whether there is one), types, base or null, sequences, tokens, threads, journal (file), part, parts.
+    matrix), importance (whether there is one), kept and measured_with (folder of matrices measured before, and what one is measured
+    with beside that; or left out), types, base or null, sequences, tokens, threads, journal (file), part, parts.
     """
     model, journal = Path(payload["model"]), Path(payload["journal"])
     texts = [sample.text for sample in read_texts(Path(payload["calibration"]))]
@@ -293,15 +295,11 @@ def scan_job(payload: dict[str, Any], report: Progress) -> dict[str, Any]:
     rows = held_out_rows(model, texts[used:], sequences=payload["sequences"], tokens=payload["tokens"])
     matrix = None
     if payload["importance"]:
-        measured_on = [digest_of_file(Path(payload[name])) for name in ("reference", "calibration")]
-        asked = digest_of([*measured_on, used, payload["sample_tokens"], payload["threads"]])
-        kept = journal.with_name(f"{journal.stem}.{asked[:16]}.importance")
-        if not kept.exists():
-            measured = measure_importance(
-                model, texts[:used], tokens=payload["sample_tokens"], threads=payload["threads"], on_progress=report
-            )
-            save_importance(measured, kept)
-        matrix = load_importance(kept)
+        asked = {"tokens": payload["sample_tokens"], "threads": payload["threads"]}
+        file = None
+        if "kept" in payload:
+            file = kept_file(Path(payload["kept"]), payload["measured_with"], samples=used, **asked)
+        matrix = kept_or_measured(file, lambda: measure_importance(model, texts[:used], **asked, on_progress=report))
     simulator = Simulator(model, Path(payload["reference"]), matrix, rows, threads=payload["threads"])
     settings = ScanSettings(types=tuple(payload["types"]), base=payload.get("base"))
     part = (int(payload.get("part", 0)), int(payload.get("parts", 1)))

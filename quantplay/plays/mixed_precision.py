@@ -35,6 +35,8 @@ from quantplay.mixed.damage import Anchor, Seen, costs, fit_damage, predict, pre
 from quantplay.plan import Plan
 from quantplay.plays.pin import Pinned
 from quantplay.process import Report
+from quantplay.quantizers.importance import load_importance
+from quantplay.quantizers.importance_kept import kept_file, measured_with
 from quantplay.quantizers.recipe import EACH_NAMED, HIGHER_PRECISION, build_recipe
 from quantplay.records import (
     Artifact,
@@ -67,17 +69,20 @@ def choose_mix(
     budget_bytes: int,
     reference: Path,
     workdir: Path,
-    threads: int,
+    made_by: Recipe,
+    kept: Path,
     on_progress: Report | None = None,
 ) -> MixChoice:
     """The best measured mix whose file has at most `budget_bytes`.
 
-    sensitivity: the scan of `reference`, the full-precision GGUF. short: the artifact that fell short. workdir keeps the importance
-    matrix and a journal of what was measured: after a kill, measuring goes on from there. Raises InputError that names the
+    sensitivity: the scan of `reference`, the full-precision GGUF. short: the artifact that fell short, and `made_by` its
+    recipe, whose threads are used. kept: folder of importance matrices. workdir keeps a journal of what was measured: after a kill,
+    measuring goes on from there. Raises InputError that names the
     smallest size where the budget is below it, or that no mix is needed where full precision fits.
     """
     text, context = dev_text(pinned.paths.dev, workdir), min(plan.envelope.context_tokens, LONGEST_CONTEXT)
-    importance = importance_file(plan, pinned, workdir, threads, on_progress) if sensitivity.importance else None
+    threads = made_by.threads
+    importance = importance_file(plan, pinned, made_by, kept, on_progress) if sensitivity.importance else None
     return choose(
         sensitivity, reference=reference, importance=importance, text=text, context_tokens=context, short=short.sha256,
         short_type=short.type, budget_bytes=budget_bytes, workdir=workdir, threads=threads, on_progress=on_progress,
@@ -114,7 +119,8 @@ def choose(
     )
     fit = work.fit()
     return MixChoice(
-        sensitivity=sensitivity.digest(), reference=work.digest, importance=sensitivity.importance, short=short,
+        sensitivity=sensitivity.digest(), reference=work.digest, threads=threads, short=short,
+        importance=load_importance(importance).digest() if importance else None,
         short_type=short_type, budget_bytes=budget_bytes, other_bytes=work.beside, groups=work.groups,
         fit=fit.model_copy(update={"error": work.error()}), measured=tuple(work.measured),
         text=digest_of_file(text), text_tokens=work.text_tokens, **chosen(best, work.groups, best.mean_kl_nats),
@@ -329,16 +335,14 @@ def dev_text(dev: Path, workdir: Path) -> Path:
     return file
 
 
-def importance_file(plan: Plan, pinned: Pinned, workdir: Path, threads: int, on_progress: Report | None) -> Path:
-    """The importance matrix that ships, measured once and kept in `workdir`."""
-    asked = {"samples": plan.calibration.samples, "tokens": plan.calibration.tokens}
-    key = digest_of([pinned.inputs.model.content, pinned.inputs.calibration.content, asked, threads])
-    file = workdir / f"{key[:16]}.importance"
+def importance_file(plan: Plan, pinned: Pinned, made_by: Recipe, kept: Path, on_progress: Report | None) -> Path:
+    """The importance matrix that ships, measured once."""
+    asked = {"samples": plan.calibration.samples, "tokens": plan.calibration.tokens, "threads": made_by.threads}
+    file = kept_file(kept, measured_with(made_by), **asked)
     if not file.exists():
         process.run(
             "quantplay.quantizers.importance:importance_job",
-            {"model": str(pinned.paths.model), "calibration": str(pinned.paths.calibration), "threads": threads,
-             "out": str(file), **asked},
-            threads=threads, on_progress=on_progress,
+            {"model": str(pinned.paths.model), "calibration": str(pinned.paths.calibration), "out": str(file), **asked},
+            threads=made_by.threads, on_progress=on_progress,
         )  # fmt: skip
     return file

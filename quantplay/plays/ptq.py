@@ -21,9 +21,15 @@ def recipe_for(plan: Plan, candidate: Candidate, inputs: Inputs, *, threads: int
 
 
 def quantize(
-    recipe: Recipe, pinned: Pinned, *, reference: Path, out: Path, on_progress: Report | None = None
+    recipe: Recipe,
+    pinned: Pinned,
+    *,
+    reference: Path,
+    out: Path,
+    kept: Path | None = None,
+    on_progress: Report | None = None,
 ) -> Artifact:
-    """Make the artifact of `recipe` at `out` in a child process."""
+    """Make the artifact of `recipe` at `out` in a child process. kept: folder of importance matrices measured before."""
     outcome = process.run(
         f"{METHODS[recipe.format]}:quantize_job",
         {
@@ -32,6 +38,7 @@ def quantize(
             "model": str(pinned.paths.model),
             "calibration": str(pinned.paths.calibration),
             "out": str(out),
+            **({"kept": str(kept)} if kept else {}),
         },
         threads=recipe.threads,
         on_progress=on_progress,

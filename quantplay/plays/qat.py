@@ -52,7 +52,7 @@ def trained_recipe(recipe: Recipe, artifact: Artifact, training: Training) -> Re
 
 def train(
     settings: TrainingSettings, pinned: Pinned, *, artifact: Artifact, recipe: Recipe, reference: Path, workdir: Path, out: Path,
-    on_progress: Report | None = None,
+    kept: Path | None = None, on_progress: Report | None = None,
 ) -> Training:  # fmt: skip
     """Train the full-precision weights so that they are good once rounded to the types of `artifact`; write them to `out`.
 
@@ -70,7 +70,7 @@ def train(
             "recipe": grid_recipe(recipe, artifact).body(), "artifact": artifact.body(), "calibration": str(paths.calibration),
             "data": str(paths.training), "data_content": pinned.inputs.training.content, "gate": str(paths.gate),
             "dev": str(paths.dev), "heldout": str(paths.heldout), "settings": settings.body(),
-            "workdir": str(workdir), "out": str(out),
+            "workdir": str(workdir), "out": str(out), "kept": str(kept or workdir),
         },
         threads=settings.threads, on_progress=on_progress,
     )  # fmt: skip
@@ -79,7 +79,7 @@ def train(
 
 def export(
     recipe: Recipe, pinned: Pinned, *, weights: Path, reference: Path, out: Path, cache: Path, scratch: Path,
-    on_progress: Report | None = None,
+    kept: Path | None = None, on_progress: Report | None = None,
 ) -> Artifact:  # fmt: skip
     """Round the trained `weights` once, as `recipe` (of `trained_recipe`) says; raises IntegrityError where a served integer is not
     the simulated one. reference: full-precision GGUF of the source model. In a child process.
@@ -89,7 +89,7 @@ def export(
         {
             "recipe": recipe.body(), "model": str(pinned.paths.model), "reference": str(reference),
             "calibration": str(pinned.paths.calibration), "weights": str(weights), "out": str(out), "cache": str(cache),
-            "scratch": str(scratch),
+            "scratch": str(scratch), "kept": str(kept or scratch),
         },
         threads=recipe.threads, on_progress=on_progress,
     )  # fmt: skip

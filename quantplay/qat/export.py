@@ -51,12 +51,14 @@ def export_job(payload: dict[str, Any], report: Report) -> dict[str, Any]:
     """Job of quantplay.process. Returns the body of the artifact.
 
     payload: recipe (body, with `trained`), model (the source's folder), reference (its full-precision GGUF), calibration, weights
-    (the master weights' file), out, cache, scratch (an existing folder). Raises IntegrityError where one served integer is not the
+    (the master weights' file), out, cache, scratch (an existing folder), kept (folder of importance matrices measured before; left
+    out: scratch). Raises IntegrityError where one served integer is not the
     simulated one.
     """
     recipe = Recipe.model_validate(payload["recipe"])
     model, out, scratch = Path(payload["model"]), Path(payload["out"]), Path(payload["scratch"])
     assert recipe.trained is not None
+    kept = Path(payload.get("kept") or scratch)
     with trained_folder(model, Path(payload["weights"]), recipe.trained, scratch) as folder:
         report(0, 3, "converting the trained weights")
         full_precision = folder.with_name("trained-f32.gguf")
@@ -68,9 +70,10 @@ def export_job(payload: dict[str, Any], report: Report) -> dict[str, Any]:
             model_folder=model,
             calibration_file=Path(payload["calibration"]),
             out=out,
+            kept=kept,
         )
         report(2, 3, "comparing what is served with what was simulated")
-        matrix = importance_of(recipe, model, Path(payload["calibration"]), None)
+        matrix = importance_of(recipe, model, Path(payload["calibration"]), None, kept)
         compared = require_simulated(
             out, artifact.tensors, model=model, reference=Path(payload["reference"]), trained=folder,
             importance=matrix.values if matrix else {},

@@ -16,7 +16,7 @@ from quantplay.evalset import read_items, read_texts
 from quantplay.qat.data import dev_text, text_tokens, training_texts
 from quantplay.qat.train import Lesson, train_weights
 from quantplay.quantizers.gguf import importance_of, read_tensors, require_covered
-from quantplay.quantizers.importance import fixed_threads, load_importance, save_importance
+from quantplay.quantizers.importance import fixed_threads
 from quantplay.records import Artifact, Recipe, Training, TrainingSettings
 
 Report = Callable[[int, int, str], None]
@@ -28,7 +28,8 @@ def train_job(payload: dict[str, Any], report: Report) -> dict[str, Any]:
 
     payload: model (folder), model_content, reference (its full-precision GGUF), recipe (body: how the grid rounds), artifact (body:
     its types are the grid), calibration, data, data_content, gate, dev, heldout (files), settings (body), workdir (the checkpoint
-    lies there; a job killed goes on from it), out (the master weights' file).
+    lies there; a job killed goes on from it), out (the master weights' file), kept (folder of importance matrices measured before; left
+    out: workdir).
     """
     model, workdir, out = Path(payload["model"]), Path(payload["workdir"]), Path(payload["out"])
     settings = TrainingSettings.model_validate(payload["settings"])
@@ -42,7 +43,8 @@ def train_job(payload: dict[str, Any], report: Report) -> dict[str, Any]:
     )  # fmt: skip
     tokenizer = load_tokenizer(model)
     texts = text_tokens(tokenizer, [sample.text for sample in samples], settings.row_tokens)
-    importance = importance_for(recipe, model, reference, Path(payload["calibration"]), workdir, report)
+    kept = Path(payload.get("kept") or workdir)
+    importance = importance_for(recipe, model, reference, Path(payload["calibration"]), kept, report)
     body = {
         "artifact": artifact.sha256,
         "model": payload["model_content"],
@@ -69,15 +71,12 @@ def train_job(payload: dict[str, Any], report: Report) -> dict[str, Any]:
 
 
 def importance_for(
-    recipe: Recipe, model: Path, reference: Path, calibration: Path, workdir: Path, report: Report
+    recipe: Recipe, model: Path, reference: Path, calibration: Path, kept: Path, report: Report
 ) -> Mapping[str, np.ndarray]:
-    """Measured on the full-precision model, as the export does; kept in `workdir` for a job that goes on. Empty: not asked for."""
+    """Measured on the full-precision model, as the export does; in the folder `kept` for a job that goes on. Empty: not asked for."""
     if not recipe.importance_matrix:
         return {}
-    kept = workdir / "importance.safetensors"
-    if not kept.is_file():
-        matrix = importance_of(recipe, model, calibration, report)
-        assert matrix is not None
-        require_covered(matrix, {name: tensor.shape for name, tensor in read_tensors(reference).items()})
-        save_importance(matrix, kept)
-    return load_importance(kept).values
+    matrix = importance_of(recipe, model, calibration, report, kept)
+    assert matrix is not None
+    require_covered(matrix, {name: tensor.shape for name, tensor in read_tensors(reference).items()})
+    return matrix.values

@@ -21,6 +21,7 @@ from quantplay.errors import Fault, InputError, IntegrityError
 from quantplay.evalset import require_finite_weights
 from quantplay.formats import TYPES
 from quantplay.quantizers.importance import ImportanceMatrix, calibration_texts, measure_importance
+from quantplay.quantizers.importance_kept import kept_file, kept_or_measured, measured_with
 from quantplay.quantizers.recipe import build_recipe
 from quantplay.records import Artifact, Recipe
 
@@ -40,12 +41,13 @@ def quantize(
     model_folder: Path,
     calibration_file: Path,
     out: Path,
+    kept: Path | None = None,
     on_progress: Progress | None = None,
 ) -> Artifact:
     """Make `out` from the full-precision `reference_gguf` of `model_folder` as `recipe` says.
 
     The same recipe and inputs give the same bytes; llama.cpp's part of the work does so with any number of threads. `out`
-    appears only when every matrix meant to be quantized is. Raises InputError where one can't be, or where weights are not
+    appears only when every matrix meant to be quantized is. kept: folder of importance matrices that were measured before. Raises InputError where one can't be, or where weights are not
     finite; OutOfSpace on a full disk.
     """
     started = time.perf_counter()
@@ -54,7 +56,7 @@ def quantize(
     weights = sum(tensor.weights for tensor in reference.values())
     overrides = expand_overrides(recipe.tensor_types, shapes)
     require_space(out, int(weights * (recipe.bits_per_weight + 1) / 8))
-    matrix = importance_of(recipe, model_folder, calibration_file, on_progress)
+    matrix = importance_of(recipe, model_folder, calibration_file, on_progress, kept)
     if matrix is not None:
         require_covered(matrix, shapes)
     metadata = {RECIPE_KEY: recipe.digest()} | ({IMPORTANCE_KEY: matrix.digest()} if matrix else {})
@@ -84,18 +86,24 @@ def quantize(
 
 
 def importance_of(
-    recipe: Recipe, model_folder: Path, calibration_file: Path, on_progress: Progress | None
+    recipe: Recipe,
+    model_folder: Path,
+    calibration_file: Path,
+    on_progress: Progress | None,
+    kept: Path | None = None,
 ) -> ImportanceMatrix | None:
+    """The matrix that `recipe` asks for, or None; from the folder `kept` where it was measured before."""
     if not recipe.importance_matrix:
         require_finite_weights(model_folder)
         return None
-    return measure_importance(
-        model_folder,
-        calibration_texts(calibration_file, recipe.calibration_samples),
-        tokens=recipe.calibration_tokens,
-        threads=recipe.threads,
-        on_progress=on_progress,
-    )
+    asked = {"tokens": recipe.calibration_tokens, "threads": recipe.threads}
+    file = kept and kept_file(kept, measured_with(recipe), samples=recipe.calibration_samples, **asked)
+
+    def measure() -> ImportanceMatrix:
+        texts = calibration_texts(calibration_file, recipe.calibration_samples)
+        return measure_importance(model_folder, texts, **asked, on_progress=on_progress)
+
+    return kept_or_measured(file, measure)
 
 
 def require_covered(matrix: ImportanceMatrix, shapes: Mapping[str, Shape]) -> None:
@@ -210,13 +218,16 @@ def require_quantized(
 
 
 def quantize_job(payload: dict[str, Any], report: Progress) -> dict[str, Any]:
-    """Job of quantplay.process. payload: recipe (body), reference, model, calibration, out. Returns the artifact's body."""
+    """Job of quantplay.process. payload: recipe (body), reference, model, calibration, out, kept (folder of importance matrices, or
+    left out). Returns the artifact's body.
+    """
     artifact = quantize(
         Recipe.model_validate(payload["recipe"]),
         reference_gguf=Path(payload["reference"]),
         model_folder=Path(payload["model"]),
         calibration_file=Path(payload["calibration"]),
         out=Path(payload["out"]),
+        kept=Path(payload["kept"]) if payload.get("kept") else None,
         on_progress=report,
     )
     return artifact.body()

@@ -60,6 +60,8 @@ class MeasuredMix(Record):
 class MixChoice(Record):
     """Play 5: the types of the next candidate, the frontier, and all that another budget needs."""
 
+    later = frozenset({"threads"})
+
     sensitivity: Digest
     reference: Digest  # sha256 of the full-precision GGUF
     importance: Digest | None  # of the matrix the mixes were quantized with
@@ -81,3 +83,4 @@ class MixChoice(Record):
     mean_kl_nats: float | None  # None: another budget, not measured
     seconds: float
     peak_resident_bytes: int
+    threads: int = 0  # that matrix and mixes were made with; 0: not recorded then

@@ -48,13 +48,16 @@ def choice(lab: dict[str, object]) -> MixChoice:
     return choose(budget_bytes=BUDGET, **lab)  # type: ignore[arg-type]
 
 
-def test_the_choice_beats_what_llama_cpp_offers_and_keeps_to_the_budget(choice: MixChoice) -> None:
+def test_the_choice_beats_what_llama_cpp_offers_and_keeps_to_the_budget(
+    choice: MixChoice, lab: dict[str, object]
+) -> None:
     fitting = {one.name: one.mean_kl_nats for one in choice.measured if one.size_bytes <= BUDGET}
     assert choice.mean_kl_nats == min(fitting.values())
     assert {"llama.cpp Q2_K", "uniform Q3_K"} <= fitting.keys()
     assert choice.mean_kl_nats < 0.75 * min(nats for name, nats in fitting.items() if not name.startswith("mix"))
     assert choice.origin == "mix"
     assert choice.size_bytes <= BUDGET
+    assert choice.threads == lab["threads"], "its file is made with as many"
 
 
 def test_what_was_promised_is_what_comes_out(
