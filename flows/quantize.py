@@ -14,6 +14,7 @@ from flows import dispatch
 from flows.cancelling import cancel_jobs
 from flows.form_fields import PlanAddress, RunToGoOn
 from flows.signing import can_suspend, show_what_is_missing, wait_for_signatures
+from quantplay.envelope.wrong_move import RULE as WRONG_MOVE
 from quantplay.errors import InputError, IntegrityError
 from quantplay.gate.ahead import Ahead, play_ahead
 from quantplay.handoff.asking import training_said
@@ -116,6 +117,8 @@ def first_candidates(run: RunRef) -> tuple[str, Trail]:
     checked, heavy = calibration(run), dispatch.prepared(run)
     baseline_key = dispatch.baseline(heavy)
     trail = Trail(calibration=checked, baseline=baseline_key, envelope=dispatch.envelope(heavy, baseline_key))
+    if wrong_move(run, trail):
+        return "declined", trail
     outcome = "envelope_missed"
     for candidate in candidates(run, trail):
         trail = judged(run, heavy, trail, dispatch.ptq(heavy, baseline_key, candidate))
@@ -190,6 +193,15 @@ def not_possible(run: RunRef, trail: Trail, play: Ahead, error: InputError) -> T
     why = " ".join(str(error).split())
     workbench().store.append_event("quantplay", "play.not_possible", run.run, {"play": play, "why": why})
     return trail.model_copy(update={"not_possible": {**trail.not_possible, play: why}})
+
+
+def wrong_move(run: RunRef, trail: Trail) -> bool:
+    """Whether play 2 answered that quantizing is the wrong move, and the plan gives no reason for doing it all the same."""
+    assert trail.envelope is not None
+    plan, choice = run.read(), workbench().store.get_envelope(trail.envelope)
+    assert choice is not None
+    accepted = plan.profile == "explore" or any(one.rule == WRONG_MOVE for one in plan.deviations)
+    return bool(choice.wrong_moves) and not accepted
 
 
 def candidates(run: RunRef, trail: Trail) -> tuple[Candidate, ...]:

@@ -84,8 +84,10 @@ class Envelope(Part):
 
     later = frozenset({"target_chip"})
 
-    runtime: Literal["llama.cpp"] = Field(default="llama.cpp", description="The serving runtime.")
-    device: Literal["cpu"] = Field(default="cpu", description="What it runs on.")
+    runtime: Literal["llama.cpp", "vllm", "transformers"] = Field(
+        default="llama.cpp", description="The serving runtime; the serving format follows from it."
+    )
+    device: Literal["cpu", "gpu"] = Field(default="cpu", description="What it runs on.")
     target_chip: str | None = Field(
         default=None,
         min_length=1,
@@ -163,6 +165,8 @@ WAIVABLE: dict[str, str] = {
     "calibration.overlap": "samples that contain what the evaluation set asks",
     "calibration.domain": "samples unlike the sample of traffic",
     "envelope.target_chip": "measured on another chip than the one it will be served on",
+    "envelope.format": "a serving format that the runtime or the chip is not made for",
+    "envelope.wrong_move": "quantizing although the planner says it is the wrong move here",
 }
 """Defects a plan may accept with a recorded reason: name of the rule -> what it accepts."""
 
@@ -176,6 +180,8 @@ class Deviation(Part):
 
 class BusinessCase(Part):
     """What training the quantized model (play 6) would cost and win. Without it, and a manager's signature, it never runs."""
+
+    later = frozenset({"quantizing_cost"})
 
     currency: str = Field(
         default="USD", pattern=r"^[A-Z]{3}$", description="Of every amount here: three letters, ISO 4217."
@@ -194,6 +200,9 @@ class BusinessCase(Part):
     )
     training_cost: float = Field(ge=0, description="What the training costs in all: machines and people.")
     months: float = Field(gt=0, le=120, description="How long the model will serve, in months of 30 days.")
+    quantizing_cost: float = Field(
+        default=0, ge=0, description="What quantizing without training costs in all; 0: not to be weighed."
+    )
 
 
 class MixedPrecision(Part):

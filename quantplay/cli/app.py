@@ -64,6 +64,22 @@ def check(plan: PlanPath, json: AsJson = False) -> None:
 
 
 @app.command()
+def plan(
+    plan: PlanPath,
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="CHIP", help="Plan for a chip of the table, such as H100, instead of this one."),
+    ] = None,
+    runtime: Annotated[
+        str | None, typer.Option(help="llama.cpp, vllm or transformers; the plan's by default.", show_default=False)
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Predict memory and speed of every candidate, ranked. Builds nothing; says what holds it up and what speaks against it."""
+    start("plan_command", plan=plan, target=target, runtime=runtime, json=json)
+
+
+@app.command()
 def run(
     plan: Annotated[
         str | None, typer.Argument(metavar="[PLAN]", help="The plan, a YAML file or its address.", show_default=False)

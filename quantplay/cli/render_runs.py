@@ -22,6 +22,7 @@ from quantplay.cli.render import (
 from quantplay.cli.render_calibration import calibration_view
 from quantplay.cli.render_further import mix_table, sensitivity_table, training_line
 from quantplay.cli.render_jobs import device_line
+from quantplay.cli.render_plan import predicted_parts
 from quantplay.cli.render_signoffs import signoff_parts
 from quantplay.cli.run_records import RunRecords, shown_records
 from quantplay.handoff.asking import training_said
@@ -106,6 +107,7 @@ def run_parts(records: RunRecords, width: int, page: str | None) -> Iterator[Ren
     for record in shown_records(records):
         yield record_view(record, width)
         yield ""
+    yield from predicted_parts(records.plan, records.envelope, records.artifacts, records.evaluations)
     yield from update_parts(records)
     yield from ending_parts(records, page)
 

@@ -37,11 +37,17 @@ class MemoryEstimate:
     cache_bytes: int
     activation_bytes: int
     reserve_bytes: int
+    loading_bytes: int = 0  # held twice for a moment while weights are laid out anew
     fallbacks: tuple[str, ...]  # tensors whose rows don't fit the type's blocks, so that another type takes over
 
     @property
+    def working_bytes(self) -> int:
+        """Loading is over before working memory is taken: the larger of the two."""
+        return max(self.activation_bytes, self.loading_bytes)
+
+    @property
     def total_bytes(self) -> int:
-        return self.weights_bytes + self.cache_bytes + self.activation_bytes + self.reserve_bytes
+        return self.weights_bytes + self.cache_bytes + self.working_bytes + self.reserve_bytes
 
     @property
     def bits_per_weight(self) -> float:
@@ -50,10 +56,10 @@ class MemoryEstimate:
 
 def estimate(
     shape: ModelShape, kind: str, *, context_tokens: int, batch: int, importance: bool, runtime: str = "llama.cpp",
-    cache_type: str = CACHE_TYPE,
+    cache_type: str = CACHE_TYPE, repacked: frozenset[str] = frozenset(),
 ) -> MemoryEstimate:  # fmt: skip
     """Estimate type `kind` of formats.TYPES served by `runtime`. Weights follow the format's own rules; activations and
-    reserve are upper estimates."""
+    reserve are upper estimates. repacked: ggml types the runtime lays out anew while it loads them."""
     made = runtime_of(runtime)
     cache = cache_bytes(
         shape,
@@ -65,13 +71,15 @@ def estimate(
     )
     activations = activation_bytes(shape, context_tokens=context_tokens, batch=batch, micro_batch=made.micro_batch)
     if TYPES[kind].format == "gguf":
-        sizes = gguf_sizes(shape, kind, importance)
+        types = gguf_types(shape, kind, importance)
+        sizes = [stored_bytes(types[name], size) for name, size in shape.tensors.items()]
         weights_bytes = sum(sizes)
+        loading = sum(size for name, size in zip(shape.tensors, sizes, strict=True) if types[name] in repacked)
         beside = sum(-size % FILE_ALIGNMENT for size in sizes) + FILE_HEADER_BYTES
         beside += BYTES_PER_TENSOR_ENTRY * len(sizes) + BYTES_PER_TOKEN_NAME * shape.vocabulary
         short = fallbacks(shape, kind)
     else:
-        weights_bytes = packed_bytes(shape, kind)
+        weights_bytes, loading = packed_bytes(shape, kind), 0
         beside = BYTES_PER_TENSOR_ENTRY * len(shape.tensors) + BYTES_PER_TOKEN_BESIDE * shape.vocabulary
         short = unaligned(shape, kind)
     return MemoryEstimate(
@@ -81,16 +89,16 @@ def estimate(
         cache_bytes=cache,
         activation_bytes=activations,
         reserve_bytes=made.base_bytes + int(RESERVE * (weights_bytes + cache + activations)),
+        loading_bytes=loading,
         fallbacks=short,
     )
 
 
-def gguf_sizes(shape: ModelShape, kind: str, importance: bool) -> list[int]:
-    """Bytes of every tensor in a GGUF of the mix `kind`."""
-    types = stored_types(
+def gguf_types(shape: ModelShape, kind: str, importance: bool) -> dict[str, str]:
+    """Tensor -> ggml type in a GGUF of the mix `kind`."""
+    return stored_types(
         shape.tensors, kind, layers=shape.layers, heads_per_group=shape.heads_per_group, importance=importance
     )
-    return [stored_bytes(types[name], size) for name, size in shape.tensors.items()]
 
 
 def cache_bytes(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from quantplay.gate.predicted import Compared, compare, win_sentences
 from quantplay.gate.rule import PRECEDENCE
 from quantplay.gate.sentences import remarks
 from quantplay.handoff import words
@@ -82,6 +83,8 @@ def render_report(results: RunResults) -> str:
         titles={name: info.title for name, info in results.plan.evaluation.slices.items()},
         check_words=check_words,
         decision=decision,
+        predicted=predicted_of(results),
+        wins=wins_of(results),
         remarks=remarks(decision) if decision else (),
         calibration=calibration_words(results.calibration, results.plan) if results.calibration else None,
         update=update_sentence(results.update, results.artifact.type if results.artifact else None)
@@ -92,6 +95,20 @@ def render_report(results: RunResults) -> str:
     )
 
 
+def predicted_of(results: RunResults) -> tuple[Compared, ...]:
+    """What play 2 predicted of the last candidate beside what was measured."""
+    if results.envelope is None or results.artifact is None or results.evaluation is None:
+        return ()
+    return compare(results.envelope, results.artifact.type, results.evaluation.performance)
+
+
+def wins_of(results: RunResults) -> tuple[str, ...]:
+    """Whether the win the plan named came."""
+    if results.artifact is None or results.evaluation is None:
+        return ()
+    return win_sentences(results.plan.envelope, results.envelope, results.artifact.type, results.evaluation)
+
+
 def lead(results: RunResults) -> tuple[str, ...]:
     """The sentences under the headline: what decided, worst first."""
     decision = results.decision
@@ -100,7 +117,7 @@ def lead(results: RunResults) -> tuple[str, ...]:
         if decision.verdict == "pass" and missed:
             return (*decision.reasons[-missed:], decision.reasons[0])
         return decision.reasons[:2]
-    return results.envelope.reasons if results.envelope else ()
+    return (*results.envelope.wrong_moves, *results.envelope.reasons) if results.envelope else ()
 
 
 def tiles(results: RunResults) -> list[Tile]:

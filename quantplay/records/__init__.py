@@ -20,6 +20,7 @@ from quantplay.records.measurements import ArmRun, Divergence, ItemResult, Noise
 from quantplay.records.mix import DamageFit, GroupOptions, MeasuredMix, MixChoice, TypeOption
 from quantplay.records.package import MadeOf, PackageRef
 from quantplay.records.place import Fingerprint, Hardware, Software
+from quantplay.records.prediction import Bound, KernelRate, Machine, Prediction
 from quantplay.records.recommendation import Recommendation
 from quantplay.records.results import Artifact, Baseline, Candidate, EnvelopeChoice, Evaluation, Recipe
 from quantplay.records.revalidation import Revalidation, StackChange, StandingStatus, Trigger
@@ -33,6 +34,7 @@ __all__ = [
     "ArmRun",
     "Artifact",
     "Baseline",
+    "Bound",
     "CalibrationCheck",
     "CalibrationFinding",
     "Candidate",
@@ -55,6 +57,8 @@ __all__ = [
     "InputKind",
     "Inputs",
     "ItemResult",
+    "KernelRate",
+    "Machine",
     "MadeOf",
     "Manifest",
     "MeasuredMix",
@@ -62,6 +66,7 @@ __all__ = [
     "NoiseFloor",
     "PackageRef",
     "Performance",
+    "Prediction",
     "Recipe",
     "Recommendation",
     "Record",

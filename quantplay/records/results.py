@@ -7,6 +7,7 @@ from pydantic import Field
 from quantplay.records.base import Digest, Record
 from quantplay.records.measurements import ArmRun, Divergence, NoiseFloor, Performance
 from quantplay.records.place import Fingerprint
+from quantplay.records.prediction import Machine, Prediction
 
 
 class Baseline(Record):
@@ -37,6 +38,9 @@ class Candidate(Record):
     fits: bool
     rank: int  # 1 is tried first
     reason: str
+    prediction: Prediction | None = None
+
+    later = frozenset({"prediction"})
 
 
 class EnvelopeChoice(Record):
@@ -49,6 +53,11 @@ class EnvelopeChoice(Record):
     bottleneck: str  # memory | latency | throughput | cost
     reasons: tuple[str, ...]
     fingerprint: Fingerprint
+    machine: Machine | None = None  # that the predictions are for
+    full_precision: Candidate | None = None  # what the candidates are compared with
+    wrong_moves: tuple[str, ...] = ()  # why quantization would be the wrong move here, a sentence each
+
+    later = frozenset({"machine", "full_precision", "wrong_moves"})
 
 
 class Recipe(Record):

@@ -29,6 +29,7 @@ def test_help_lists_every_command_and_imports_little(tmp_path: Path) -> None:
     for command in (
         "init",
         "check",
+        "plan",
         "run",
         "pilot",
         "sign",

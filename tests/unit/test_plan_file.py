@@ -32,9 +32,9 @@ BAD: list[tuple[str, str, str | int, tuple[str, ...]]] = [
     # choices
     ("profile: internal", "profile: internl", "profile:", ("profile: is not one of the choices", "found internl", "did you mean `internal`?")),
     ("profile: internal", "profile: Production", "profile:", ("did you mean `production`?",)),
-    ("  runtime: llama.cpp", "  runtime: vllm", "runtime:", ("envelope.runtime", "found vllm", "allowed: llama.cpp")),
+    ("  runtime: llama.cpp", "  runtime: ollama", "runtime:", ("envelope.runtime", "found ollama", "allowed: one of llama.cpp")),
     ("  bottleneck: memory", "  bottleneck: memmory", "bottleneck", ("did you mean `memory`?", "latency")),
-    ("  device: cpu", "  device: gpu", "device:", ("envelope.device", "did you mean `cpu`?")),
+    ("  device: cpu", "  device: cpus", "device:", ("envelope.device", "did you mean `cpu`?")),
     # forms
     ("name: sample", "name: My Model", "name: My", ("name: does not have the form", "lower-case")),
     ("name: sample", 'name: ""', 'name: ""', ("name:", 'found ""')),

@@ -30,6 +30,7 @@ from quantplay.plan_file import plan_from_text, read_plan
 PILOT = Path(__file__).parents[2] / "examples" / "pilot"
 LEFT_OUT = {
     "schema", "evaluation.allow_code", "envelope.runtime", "envelope.device", "updates", "training.micro_rows", "training.gradient_checkpointing",
+    "business_case.quantizing_cost",
 }  # fmt: skip
 """What only a plan file can say: one choice alone, code, which somebody reviews there, and what `--update-of` writes, what only a tight memory asks for."""
 

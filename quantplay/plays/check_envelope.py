@@ -1,0 +1,37 @@
+"""Where a plan will run: whether its format is made for that, and whether a run can be done on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from quantplay.envelope.choose import order_for
+from quantplay.envelope.fitting import RULE, mismatch
+from quantplay.envelope.hardware import read_accelerators
+from quantplay.errors import Fault
+from quantplay.plan import Envelope
+from quantplay.plan_file import PlanFile
+
+RUNS_WITH = ("llama.cpp",)
+"""Runtimes that a run can measure with; any other can be planned for."""
+
+
+def place_faults(file: PlanFile, envelope: Envelope) -> Iterator[Fault]:
+    """Faults of runtime and device. A format for another device needs a recorded reason."""
+    accepted = any(one.rule == RULE for one in file.parts.get("deviations") or ())
+    why = mismatch(envelope, envelope.types or order_for(envelope.runtime))
+    if why is not None and not accepted:
+        yield file.fault(
+            ("envelope", "runtime"), f"envelope.runtime: the format does not follow from where the model will run. {why}",
+            value=f"{envelope.runtime} on a {envelope.device}",
+            fix=f"choose the runtime for the device, or give a reason with a deviation: {{rule: {RULE}, reason: ...}}",
+        )  # fmt: skip
+    if envelope.runtime not in RUNS_WITH:
+        yield file.fault(
+            ("envelope", "runtime"), "envelope.runtime: runs can't be done with this runtime yet, only planned",
+            value=envelope.runtime, allowed=", ".join(RUNS_WITH), fix=f"`quantplay plan {file.path}` plans for it",
+        )  # fmt: skip
+    if envelope.device == "gpu" and not read_accelerators():
+        yield file.fault(
+            ("envelope", "device"), "envelope.device: this machine has no such device, so nothing could be measured",
+            value=envelope.device, allowed="cpu", fix=f"run it where one is; `quantplay plan {file.path}` plans for it here",
+        )  # fmt: skip
