@@ -8,24 +8,12 @@ from typing import Any
 
 import pytest
 import yaml
+from further_plans import close_plan
 
 from benchmarks.playground import Playground
 
 pytestmark = pytest.mark.slow
 PLAYS = ["calibration", "baseline", "envelope", "ptq", "evaluate", "gate"]
-
-
-def close_plan(playground: Playground, name: str, attempts: int) -> Path:
-    """Ternary weights lose almost everything, and with these tolerances that still is close."""
-    plan = playground.plan(
-        name, envelope__types=["TQ1_0"], gate__attempts=attempts,
-        mixed_precision={"growth_percent": 60, "sequences": 8, "tokens": 64},
-    )  # fmt: skip
-    text = (
-        plan.read_text().replace("max_drop: 60.0", "max_drop: 45.0").replace("broken_drop: 90.0", "broken_drop: 99.0")
-    )
-    plan.write_text(text)
-    return plan
 
 
 @pytest.fixture(scope="module")
