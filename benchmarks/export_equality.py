@@ -20,9 +20,9 @@ from benchmarks.qat_lab import Lab, exactly, kinds_in
 from benchmarks.report import at_most, finish, print_table
 from quantplay.engines.transformers_model import load_model
 from quantplay.qat.grids import SymmetricGroups
+from quantplay.qat.parameters import numpy_parameters
 from quantplay.qat.places import Place
 from quantplay.qat.served import Served, grids_of, parts_of
-from quantplay.qat.train import numpy_parameters
 from quantplay.records import TrainingSettings
 
 SETTINGS = TrainingSettings(steps=3, learning_rate=1e-3, rows=2, row_tokens=256, checkpoint_every=3, device="cpu")

@@ -20,8 +20,9 @@ from quantplay.formats import TYPES
 from quantplay.qat.data import dev_text, text_tokens, training_texts
 from quantplay.qat.export import trained_folder
 from quantplay.qat.names import gguf_names
+from quantplay.qat.parameters import numpy_parameters
 from quantplay.qat.places import Place, places_of
-from quantplay.qat.train import Lesson, Result, numpy_parameters, train_weights
+from quantplay.qat.train import Lesson, Result, train_weights
 from quantplay.quantizers.gguf import read_tensors
 from quantplay.records import TrainingSettings
 from quantplay.settings import settings

@@ -33,6 +33,7 @@ class Progress:
     seconds: float = 0.0  # of work, in all processes so far
     finished: bool = False
     stopped_early: bool = False
+    micro_rows: int | None = None  # rows at once, where memory did not hold as many as the settings ask for
 
 
 @dataclass(kw_only=True)

@@ -15,9 +15,9 @@ from quantplay.engines.converter import convert, ensure_converter
 from quantplay.engines.transformers_model import load_model
 from quantplay.errors import Fault, IntegrityError
 from quantplay.qat.names import gguf_names
+from quantplay.qat.parameters import numpy_parameters
 from quantplay.qat.places import Place, places_of
 from quantplay.qat.served import codes_of, grids_of
-from quantplay.qat.train import numpy_parameters
 from quantplay.quantizers.gguf import importance_of, quantize
 from quantplay.records import Digest, Recipe
 

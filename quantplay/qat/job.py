@@ -67,6 +67,7 @@ def train_job(payload: dict[str, Any], report: Report) -> dict[str, Any]:
         steps_done=progress.step, chosen_step=progress.best_step, stopped_early=progress.stopped_early,
         weights=digest_of_file(out), size_bytes=out.stat().st_size, seconds=round(progress.seconds, 3),
         peak_resident_bytes=process.peak_resident_bytes(), peak_device_bytes=result.peak_device_bytes,
+        micro_rows=progress.micro_rows,
     ).body()  # fmt: skip
 
 

@@ -7,6 +7,7 @@ numbers. So training rounds parameters as they are, and export knows which bytes
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from quantplay.envelope.mix import Shape
 from quantplay.errors import Fault, InputError
 
 Rows = dict[bytes, list[tuple[str, int]]]
-"""Bytes of a row -> the parameters and rows that hold it."""
+"""Digest of a row's bytes -> the parameters and rows that hold it: the bytes themselves would be the weights once more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +105,12 @@ def index_of(parameters: Mapping[str, np.ndarray], columns: int) -> Rows:
     for name, weights in parameters.items():
         if weights.ndim > 1 and weights.shape[-1] == columns:
             for number, row in enumerate(np.ascontiguousarray(weights).reshape(-1, columns)):
-                index.setdefault(row.tobytes(), []).append((name, number))
+                index.setdefault(digest_of_row(row), []).append((name, number))
     return index
+
+
+def digest_of_row(row: np.ndarray) -> bytes:
+    return hashlib.blake2b(row.tobytes(), digest_size=20).digest()
 
 
 def looked_up(data: np.ndarray, index: Rows, experts: int) -> tuple[Piece, ...] | None:
@@ -115,7 +120,7 @@ def looked_up(data: np.ndarray, index: Rows, experts: int) -> tuple[Piece, ...] 
     for expert in range(experts):
         taken: list[tuple[str, int]] = []
         for row in data[expert * count : (expert + 1) * count]:
-            holders = index.get(row.tobytes())
+            holders = index.get(digest_of_row(row))
             if not holders:
                 return None
             nearest = next((holder for holder in holders if taken and holder[0] == taken[-1][0]), holders[0])

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FAST_BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})  # processor flags
 DEV_ROWS = 16  # a forward pass
+SAME_LOGITS = 1e-4  # of the largest: float32 sums in another order
 KEPT_BYTES = 1 << 30  # the teacher's predictions on the dev text are kept up to this size, beyond that made anew
 
 
@@ -26,13 +27,14 @@ class Teacher:
         self.model, self.precision = model.requires_grad_(False).eval(), precision
         self.device = str(next(model.parameters()).device.type)
         self.kept: dict[int, torch.Tensor] = {}
+        self.head_alone = can_take_head_alone(model)
 
     def logits(self, batch: Packed) -> torch.Tensor:
         """At the counted positions, (positions, vocabulary)."""
         import torch
 
         with torch.no_grad():
-            return logits_of(self.model, batch)
+            return logits_of(self.model, batch, head_alone=self.head_alone)
 
     def dev_logits(self, number: int, batch: Packed, parts: int) -> torch.Tensor:
         """The same for one part of the dev text, remembered."""
@@ -44,17 +46,37 @@ class Teacher:
         return found
 
 
-def logits_of(model: Any, batch: Packed) -> torch.Tensor:
-    """Logits at the counted positions: the head, the costly part, sees no others. Texts of one row don't see each other, because
-    their positions start again at 0 (transformers' packed sequences)."""
+def logits_of(model: Any, batch: Packed, *, head_alone: bool) -> torch.Tensor:
+    """Logits at the counted positions. Texts of one row don't see each other, because their positions start again at 0
+    (transformers' packed sequences).
+
+    head_alone: the head, which takes the most memory where the vocabulary is large, sees no other positions (`can_take_head_alone`).
+    """
     import torch
 
     device = next(model.parameters()).device
     tokens, positions, counted = (
         torch.from_numpy(array).to(device) for array in (batch.tokens, batch.positions, batch.counted)
     )
-    out = model(input_ids=tokens, position_ids=positions, use_cache=False)
-    return out.logits[counted]
+    if head_alone:
+        hidden = model.base_model(input_ids=tokens, position_ids=positions, use_cache=False).last_hidden_state
+        return model.get_output_embeddings()(hidden[counted])
+    return model(input_ids=tokens, position_ids=positions, use_cache=False).logits[counted]
+
+
+def can_take_head_alone(model: Any) -> bool:
+    """Whether the logits are the output matrix times the last hidden state, and nothing else: not where a model scales or caps them."""
+    import torch
+
+    if model.get_output_embeddings() is None:
+        return False
+    tokens = (
+        torch.arange(8, device=next(model.parameters()).device)[None] % model.get_output_embeddings().weight.shape[0]
+    )
+    with torch.no_grad():
+        whole = model(input_ids=tokens, use_cache=False).logits
+        parts = model.get_output_embeddings()(model.base_model(input_ids=tokens, use_cache=False).last_hidden_state)
+    return whole.shape == parts.shape and bool((whole - parts).abs().max() <= SAME_LOGITS * whole.abs().max())
 
 
 def distance_sum(student: Any, teacher: Teacher, batch: Packed, objective: Objective) -> torch.Tensor:
@@ -64,10 +86,10 @@ def distance_sum(student: Any, teacher: Teacher, batch: Packed, objective: Objec
     if objective == "next token":
         labels = torch.from_numpy(batch.labels[batch.counted]).to(teacher.device)
         return torch.nn.functional.cross_entropy(
-            logits_of(student, batch).float(), labels, ignore_index=-1, reduction="sum"
+            logits_of(student, batch, head_alone=teacher.head_alone).float(), labels, ignore_index=-1, reduction="sum"
         )
     target = torch.log_softmax(teacher.logits(batch).float(), dim=-1)
-    found = torch.log_softmax(logits_of(student, batch).float(), dim=-1)
+    found = torch.log_softmax(logits_of(student, batch, head_alone=teacher.head_alone).float(), dim=-1)
     return torch.nn.functional.kl_div(found, target, reduction="sum", log_target=True)
 
 
@@ -83,7 +105,8 @@ def measure_dev(student: Any, teacher: Teacher, dev: Packed, objective: Objectiv
     with torch.no_grad():
         for number, start in enumerate(starts):
             part = dev.part(slice(start, start + DEV_ROWS))
-            target, found = teacher.dev_logits(number, part, len(starts)), logits_of(student, part)
+            target = teacher.dev_logits(number, part, len(starts))
+            found = logits_of(student, part, head_alone=teacher.head_alone)
             if objective == "distill":
                 log_p, log_q = torch.log_softmax(target.float(), dim=-1), torch.log_softmax(found.float(), dim=-1)
                 total += float(torch.nn.functional.kl_div(log_q, log_p, reduction="sum", log_target=True))

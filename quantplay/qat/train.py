@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from quantplay.engines.transformers_model import load_model
-from quantplay.engines.whole_file import written_whole
 from quantplay.errors import InputError
-from quantplay.qat.checkpoint import Progress, State, Tensors, load_state, save_state
+from quantplay.qat.checkpoint import Progress, State, load_state, save_state
 from quantplay.qat.data import Packed, TextTokens, batches
-from quantplay.qat.places import Place, places_of
+from quantplay.qat.memory import is_out_of_memory, one_row_too_many, released
+from quantplay.qat.names import gguf_names
+from quantplay.qat.parameters import first_state, moments, numpy_parameters, restore_optimizer, write_weights
+from quantplay.qat.places import places_of
 from quantplay.qat.served import Served, grids_of, parts_of
 from quantplay.qat.teacher import Teacher, autocast, distance_sum, measure_dev, pick_device, pick_precision
 from quantplay.records import CurvePoint, Digest, TrainingSettings
@@ -74,9 +76,11 @@ def train_weights(lesson: Lesson, *, workdir: Path, out: Path, report: Report) -
     device = pick_device(settings.device)
     precision = settings.precision or pick_precision(device)
     torch.manual_seed(settings.seed)
-    student = on_device(lesson.model_folder, device)
-    teacher = Teacher(on_device(lesson.model_folder, device), precision)
-    places = places_in(student, lesson)
+    student: Any = load_model(lesson.model_folder)
+    places = places_of(lesson.reference, lesson.kinds, numpy_parameters(student), gguf_names(student))
+    student.to(device)
+    frozen: Any = load_model(lesson.model_folder)
+    teacher = Teacher(frozen.to(device), precision)
     parts = parts_of(places, grids_of(places, lesson.serving_format, lesson.importance))
     workdir.mkdir(parents=True, exist_ok=True)
     checkpoint = workdir / CHECKPOINT
@@ -148,16 +152,7 @@ class Loop:
         rate = rate_at(self.state.progress.step, self.settings)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        for parameter in self.served.parameters.values():
-            parameter.grad = None
-        total = int(batch.counted.sum())
-        micro, loss = self.settings.micro_rows or len(batch), 0.0
-        for start in range(0, len(batch), micro):
-            part = batch.part(slice(start, start + micro))
-            with autocast(self.teacher.device, self.precision):
-                part_loss = distance_sum(self.student, self.teacher, part, self.settings.objective) / total
-            part_loss.backward()
-            loss += float(part_loss.detach())
+        loss = self.gradients(batch)
         gradients = [parameter.grad for parameter in self.served.parameters.values()]
         for master, gradient in zip(self.masters, gradients, strict=True):
             master.grad = gradient
@@ -165,7 +160,37 @@ class Loop:
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise self.diverged(loss, rate)
         self.optimizer.step()
-        self.state.progress.tokens_seen += total
+        self.state.progress.tokens_seen += int(batch.counted.sum())
+        return loss
+
+    def gradients(self, batch: Packed) -> float:
+        """Leave the batch's gradients in the parameters; returns its loss. Where memory is short, with fewer rows at once from then on."""
+        micro = self.state.progress.micro_rows or self.settings.micro_rows or len(batch)
+        while True:
+            for parameter in self.served.parameters.values():
+                parameter.grad = None
+            try:
+                return self.accumulated(batch, micro)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if micro == 1:
+                    raise one_row_too_many(self.settings) from error
+            released(self.teacher.device)  # out here, where no traceback holds what the attempt had made
+            micro = self.state.progress.micro_rows = -(-micro // 2)
+            self.report(
+                self.state.progress.step, self.settings.steps,
+                f"steps; memory was short: {micro} rows at once from now on, {len(batch)} behind an update as before",
+            )  # fmt: skip
+
+    def accumulated(self, batch: Packed, micro: int) -> float:
+        total, loss = int(batch.counted.sum()), 0.0
+        for start in range(0, len(batch), micro):
+            part = batch.part(slice(start, start + micro))
+            with autocast(self.teacher.device, self.precision):
+                part_loss = distance_sum(self.student, self.teacher, part, self.settings.objective) / total
+            part_loss.backward()
+            loss += float(part_loss.detach())
         return loss
 
     def measure(self) -> None:
@@ -230,65 +255,3 @@ def words_for(seconds: float) -> str:
         if seconds < 5400
         else f"{seconds / 3600:.1f} h"
     )
-
-
-# --- weights ---------------------------------------------------------------------------------------------------------
-
-
-def numpy_parameters(model: torch.nn.Module) -> dict[str, np.ndarray]:
-    return {name: one.detach().cpu().numpy() for name, one in model.named_parameters()}
-
-
-def places_in(model: Any, lesson: Lesson) -> tuple[Place, ...]:
-    from quantplay.qat.names import gguf_names
-
-    return places_of(lesson.reference, lesson.kinds, numpy_parameters(model), gguf_names(model))
-
-
-def on_device(folder: Path, device: str) -> Any:
-    model: Any = load_model(folder)
-    return model.to(device)
-
-
-def first_state(student: torch.nn.Module) -> State:
-    """The full-precision weights, before any step."""
-    import torch
-
-    masters = {name: one.detach().clone() for name, one in student.named_parameters()}
-    return State(progress=Progress(), masters=masters, first={}, second={}, best={}, random=torch.get_rng_state())
-
-
-def moments(optimizer: torch.optim.Optimizer, names: Sequence[str]) -> tuple[Tensors, Tensors]:
-    found = optimizer.state_dict()["state"]
-    pairs = [(name, found[index]) for index, name in enumerate(names) if index in found]
-    return {name: one["exp_avg"] for name, one in pairs}, {name: one["exp_avg_sq"] for name, one in pairs}
-
-
-def restore_optimizer(optimizer: torch.optim.Optimizer, names: Sequence[str], state: State) -> None:
-    import torch
-
-    if not state.first:
-        return
-    steps = torch.tensor(float(state.progress.step))
-    body = {
-        index: {"step": steps.clone(), "exp_avg": state.first[name], "exp_avg_sq": state.second[name]}
-        for index, name in enumerate(names)
-        if name in state.first
-    }
-    optimizer.load_state_dict({"state": body, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-def write_weights(student: Any, weights: Mapping[str, torch.Tensor], out: Path) -> None:
-    """The master weights as one safetensors file, under the names the model's own files use."""
-    import tempfile
-
-    import torch
-
-    with torch.no_grad():
-        for name, parameter in student.named_parameters():
-            parameter.copy_(weights[name])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(out) as partial, tempfile.TemporaryDirectory(prefix=".weights-", dir=out.parent) as folder:
-        student.cpu().save_pretrained(folder, max_shard_size="1000TB")
-        (found,) = Path(folder).glob("*.safetensors")
-        found.replace(partial)

@@ -63,8 +63,9 @@ class Training(Record):
     seconds: float  # over all processes that worked on it
     peak_resident_bytes: int
     peak_device_bytes: int = 0
+    micro_rows: int | None = None  # rows at once, where memory did not hold as many as the settings ask for
 
-    later = frozenset({"peak_device_bytes"})
+    later = frozenset({"micro_rows", "peak_device_bytes"})
 
     @property
     def chosen(self) -> CurvePoint:

@@ -179,6 +179,53 @@ def test_parts_of_a_batch_and_blocks_computed_again_change_little(bench: Bench, 
     assert other.chosen.dev_kl_nats == pytest.approx(training.chosen.dev_kl_nats, rel=0.05)
 
 
+def test_short_memory_means_fewer_rows_at_once_and_the_same_update(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if two rows did not fit: from the first attempt on one at a time, which gives what one at a time always gives."""
+    from quantplay.qat import train
+
+    wanted = SMALL.model_copy(update={"steps": 2, "checkpoint_every": 1})
+    one_by_one = bench.train("one-by-one", wanted.model_copy(update={"micro_rows": 1}))
+    real, tried = train.distance_sum, []
+
+    def short_of_memory(student: Any, teacher: Any, batch: Any, objective: Any) -> Any:
+        tried.append(len(batch))
+        if len(batch) > 1:
+            raise MemoryError
+        return real(student, teacher, batch, objective)
+
+    monkeypatch.setattr(train, "distance_sum", short_of_memory)
+    told: list[tuple[int, int, str]] = []
+    found = Training.model_validate(train_job(bench.payload("short-of-memory", wanted), lambda *one: told.append(one)))
+    assert tried == [2, 1, 1, 1, 1], "no second attempt is wasted"
+    assert found.weights == one_by_one.weights
+    assert (found.micro_rows, one_by_one.micro_rows) == (1, None)
+    (line,) = [one[2] for one in told if "memory" in one[2]]
+    assert "1 rows at once from now on, 2 behind an update as before" in line
+
+
+def test_where_one_row_does_not_fit_that_is_said(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from quantplay.qat import train
+    from quantplay.qat.memory import is_out_of_memory
+
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 60, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value), "what torch says on a processor"
+    assert not is_out_of_memory(RuntimeError("shapes do not match"))
+
+    def full(*_: Any) -> Any:
+        raise caught.value
+
+    monkeypatch.setattr(train, "distance_sum", full)
+    with pytest.raises(
+        InputError, match=r"one row of training texts does not fit the memory[\s\S]*gradient_checkpointing"
+    ):
+        bench.train("full", SMALL)
+
+
 def test_training_stops_when_nothing_improves(bench: Bench) -> None:
     wanted = SMALL.model_copy(update={"steps": 40, "learning_rate": 1e-12, "checkpoint_every": 1, "patience": 3})
     found = bench.train("idle", wanted)
