@@ -5,6 +5,8 @@ from __future__ import annotations
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 
+from quantplay.envelope.jobs import baseline_bytes, require_memory
+from quantplay.envelope.shape import read_shape
 from quantplay.handoff.markdown import baseline_markdown
 from quantplay.plays import keys
 from quantplay.plays.baseline import measure_baseline
@@ -27,6 +29,7 @@ def baseline(run: RunRef) -> Digest:
         key = keys.renewed_key(identity, bench.store.baseline_generations(identity))
 
     def make() -> Baseline:
+        require_memory("baseline", baseline_bytes(read_shape(run.paths().model), plan.envelope))
         return measure_baseline(
             plan, run.pinned(), harness=harness, fingerprint=bench.fingerprint,
             reference=full_precision(run), threads=bench.threads, on_progress=reporter("baseline"),

@@ -6,6 +6,8 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 
 from quantplay.calibration import waivers_of as calibration_waivers
+from quantplay.envelope.jobs import evaluation_bytes, require_memory
+from quantplay.envelope.shape import read_shape
 from quantplay.gate import decide
 from quantplay.gate.decide import check_attempt
 from quantplay.gate.erosion import Look, earlier_looks, gate_changes
@@ -34,6 +36,7 @@ def evaluate(run: RunRef, baseline_key: Digest, artifact_key: Digest) -> Digest:
     key = keys.evaluation_key(plan, run.inputs, baseline_key, artifact, bench.fingerprint)
 
     def make() -> Evaluation:
+        require_memory("evaluate", evaluation_bytes(read_shape(run.paths().model), plan.envelope, artifact.type))
         return evaluate_candidate(
             plan, run.pinned(), baseline=baseline, baseline_key=baseline_key, artifact=artifact,
             candidate=local_copy(artifact), reference=full_precision(run),

@@ -20,6 +20,7 @@ from quantplay.plays.calibration import calibration_of, finding_faults, idle_wai
 from quantplay.plays.check_ahead import ahead_faults, ahead_warnings
 from quantplay.plays.check_envelope import place_faults
 from quantplay.plays.check_length import length_faults
+from quantplay.plays.check_memory import memory_faults
 from quantplay.plays.check_rules import (
     deviation_faults,
     envelope_faults,
@@ -159,6 +160,8 @@ def rule_faults(file: PlanFile, sets: Sets, base: Path, measured_here: bool) -> 
     if decoding is not None:
         yield from answer_faults(file, decoding, sets)
     folder = model_folder(model, base) if model is not None else None
+    if measured_here and envelope is not None and folder is not None and is_folder(folder):
+        yield from memory_faults(file, envelope, folder)
     tokenizer = open_tokenizer(folder) if folder is not None and is_folder(folder) else None
     if isinstance(tokenizer, Fault):
         yield tokenizer
