@@ -17,10 +17,11 @@ from quantplay.engines.llama_quantize import quantize_file
 from quantplay.evalset import read_texts
 from quantplay.harness.divergence import measure_divergence
 from quantplay.mixed.candidates import fitting_context
+from quantplay.mixed.choosing import FTYPE
 from quantplay.mixed.rows import held_out_rows, matrix_samples
 from quantplay.mixed.sensitivity import ScanSettings, measure_sensitivity
 from quantplay.mixed.simulate import Simulator
-from quantplay.plays.mixed_precision import FTYPE, choose
+from quantplay.plays.mixed_precision import choose
 from quantplay.quantizers.importance import load_importance, measure_importance, save_importance
 from quantplay.records import MixChoice, Sensitivity
 from quantplay.settings import settings

@@ -14,12 +14,12 @@ import numpy as np
 from quantplay.digest import digest_of, digest_of_file
 from quantplay.engines.converter import convert, ensure_converter
 from quantplay.engines.llama_quantize import quantize_file
+from quantplay.engines.tensor_names import gguf_names
 from quantplay.engines.transformers_model import load_model, load_tokenizer
 from quantplay.evalset import EvalItem, TextSample, read_items, read_texts
 from quantplay.formats import TYPES
 from quantplay.qat.data import dev_text, text_tokens, training_texts
 from quantplay.qat.export import trained_folder
-from quantplay.qat.names import gguf_names
 from quantplay.qat.parameters import numpy_parameters
 from quantplay.qat.places import Place, places_of
 from quantplay.qat.train import Lesson, Result, train_weights

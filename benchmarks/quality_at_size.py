@@ -25,8 +25,9 @@ from benchmarks.report import at_most, finish, print_table
 from quantplay.formats import TYPES
 from quantplay.mixed.allocate import uniform_mixes
 from quantplay.mixed.candidates import tensor_types_of
+from quantplay.mixed.choosing import FTYPE
 from quantplay.mixed.damage import costs
-from quantplay.plays.mixed_precision import FTYPE, solve_again
+from quantplay.plays.mixed_precision import solve_again
 from quantplay.records import MixChoice
 from quantplay.settings import settings
 

@@ -90,6 +90,12 @@ def layout(kind: str) -> tuple[int, int, int]:
     return int(number), *gguf.GGML_QUANT_SIZES[number]
 
 
+def bits_per_weight(kind: str) -> float:
+    """Scales included. Raises InputError as `layout` does."""
+    _, block, size = layout(kind)
+    return 8 * size / block
+
+
 def require_fitting(kind: str, weights: np.ndarray, block: int, importance: np.ndarray | None) -> None:
     columns = weights.shape[-1]
     if weights.ndim not in (2, 3):

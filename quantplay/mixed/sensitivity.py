@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from quantplay.digest import digest_of
-from quantplay.engines.ggml import KINDS
+from quantplay.engines.ggml import KINDS, bits_per_weight
 from quantplay.errors import Fault, InputError
 from quantplay.evalset import read_texts
 from quantplay.mixed.assemble import assemble
@@ -60,16 +60,8 @@ class ScanSettings:
                 faults=[Fault(where=kind, what="is no ggml type for weights") for kind in unknown],
                 value=None if self.types else "no types",
             )  # fmt: skip
-        types = tuple(sorted(set(self.types), key=lambda kind: (-bits(kind), kind)))
+        types = tuple(sorted(set(self.types), key=lambda kind: (-bits_per_weight(kind), kind)))
         return replace(self, types=types, base=self.base or types[-1])
-
-
-def bits(kind: str) -> float:
-    """Per weight, scales included."""
-    import gguf
-
-    block, size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[kind]]
-    return 8 * size / block
 
 
 def measure_sensitivity(
@@ -156,7 +148,7 @@ class Work:
         assert base is not None
         if self.simulator.possible(group, base):
             return base
-        larger = [kind for kind in self.kinds[group.name] if bits(kind) >= bits(base)]
+        larger = [kind for kind in self.kinds[group.name] if bits_per_weight(kind) >= bits_per_weight(base)]
         return larger[-1] if larger else self.kinds[group.name][0]
 
     def base_values(self) -> list[float]:

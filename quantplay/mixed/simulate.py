@@ -20,6 +20,7 @@ from quantplay.engines.gguf_header import read_gguf_header
 from quantplay.engines.transformers_model import load_model
 from quantplay.errors import Fault, InputError
 from quantplay.mixed.groups import Group, groups_of
+from quantplay.mixed.layout import Kept, Layout, require_rows, scored_positions
 from quantplay.mixed.parts import parts_of, unknown_parts
 from quantplay.mixed.tensors import Weights
 from quantplay.quantizers.importance import ImportanceMatrix, fixed_threads
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 Assignment = Mapping[str, str]
 """Group name -> ggml type; groups left out stay in full precision."""
 ROWS_AT_ONCE = 8
-FEWEST_SEQUENCES = 2
 LOGIT_TOLERANCE = 1e-3  # of the largest logit: float32 sums in another order
 
 
@@ -48,30 +48,6 @@ class Damage:
     def standard_error(self) -> float:
         """Over sequences: positions of one text are not independent."""
         return float(np.std(self.values, ddof=1) / len(self.values) ** 0.5)
-
-
-@dataclass(frozen=True)
-class Layout:
-    """An assignment by place."""
-
-    embedding: tuple[tuple[str, str], ...]
-    blocks: tuple[tuple[tuple[str, str], ...], ...]
-    head: tuple[tuple[str, str], ...]
-
-    def shared_with(self, other: Layout) -> int:
-        """The first block whose input differs or that differs itself; -1: the embedding does."""
-        if self.embedding != other.embedding:
-            return -1
-        same = (mine == theirs for mine, theirs in zip(self.blocks, other.blocks, strict=True))
-        return next((block for block, equal in enumerate(same) if not equal), len(self.blocks))
-
-
-@dataclass(frozen=True)
-class Kept:
-    """The inputs of every block of one model, and after them its final hidden state: blocks + 1 times (rows, tokens, hidden)."""
-
-    layout: Layout
-    inputs: tuple[torch.Tensor, ...]
 
 
 class Simulator:
@@ -293,20 +269,3 @@ def versions() -> dict[str, str]:
     from importlib import metadata
 
     return {name: metadata.version(name) for name in ("torch", "transformers", "llama-cpp-python")}
-
-
-def scored_positions(tokens: int, positions: int | None) -> np.ndarray:
-    """The second half of a row without its last token, as llama.cpp scores; or that many of them, evenly spaced."""
-    all_of_them = np.arange(tokens // 2, tokens - 1)
-    if positions is None or positions >= len(all_of_them):
-        return all_of_them
-    return all_of_them[np.linspace(0, len(all_of_them) - 1, positions).round().astype(int)]
-
-
-def require_rows(rows: np.ndarray) -> None:
-    if rows.ndim != 2 or rows.shape[0] < FEWEST_SEQUENCES or rows.shape[1] < 4:
-        raise InputError(
-            "too few held-out sequences to measure sensitivity", value=f"{rows.shape}",
-            allowed=f"at least {FEWEST_SEQUENCES} sequences of 4 tokens and more",
-            fix="add calibration texts, or lower mixed_precision.tokens",
-        )  # fmt: skip

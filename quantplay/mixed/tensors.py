@@ -13,11 +13,12 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from quantplay.engines import ggml
+from quantplay.engines.tensor_names import name_table
 from quantplay.envelope.mix import Shape, fitting_type
 from quantplay.errors import Fault, InputError
 
@@ -46,13 +47,7 @@ class Piece:
 
 def pieces_of(model: torch.nn.Module) -> dict[str, tuple[Piece, ...]]:
     """GGUF tensor name -> where its weights are, for every matrix of `model` that llama.cpp has a name for."""
-    import gguf
-
-    config: Any = model.config
-    text = config.get_text_config() if hasattr(config, "get_text_config") else config
-    architectures = {name: number for number, name in gguf.MODEL_ARCH_NAMES.items()}
-    architecture = architectures.get(str(text.model_type), gguf.MODEL_ARCH.LLAMA)
-    names = gguf.get_tensor_name_map(architecture, int(text.num_hidden_layers))
+    names = name_table(model)
     found: dict[str, list[Piece]] = {}
     for name, parameter in model.named_parameters():  # tied ones appear once
         fused, single = FUSED_EXPERTS.search(name), SINGLE_EXPERT.search(name)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from quantplay.engines.ggml import bits_per_weight
 from quantplay.envelope.mix import BULK
 from quantplay.mixed.groups import place
 from quantplay.plan import Plan
 from quantplay.records import Artifact, EnvelopeChoice
 
 MIB = 2**20
-LADDER: dict[str, float] = {
-    "Q8_0": 8.5, "Q6_K": 6.5625, "Q5_K": 5.5, "Q4_K": 4.5, "IQ4_XS": 4.25, "Q3_K": 3.4375, "IQ3_S": 3.4375, "IQ3_XXS": 3.0625,
-    "Q2_K": 2.625, "IQ2_S": 2.5625, "IQ2_XS": 2.3125, "IQ2_XXS": 2.0625, "IQ1_M": 1.75, "IQ1_S": 1.5625,
-}  # fmt: skip
-"""ggml type -> bits a weight, the most first. One of each size that llama.cpp runs well."""
+LADDER = (
+    "Q8_0", "Q6_K", "Q5_K", "Q4_K", "IQ4_XS", "Q3_K", "IQ3_S", "IQ3_XXS", "Q2_K", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_M", "IQ1_S",
+)  # fmt: skip
+"""ggml types a group may take, the most bits first. One of each size that llama.cpp runs well."""
 MOST_PARTS, GROUPS_A_PART = (
     8,
     8,
@@ -29,8 +29,8 @@ def ladder(plan: Plan, short: Artifact) -> tuple[str, ...]:
     if plan.mixing.types:
         return plan.mixing.types
     bulk = bits_of(short)
-    smaller = [name for name, bits in LADDER.items() if bits < bulk][:BELOW]
-    return (*(name for name, bits in LADDER.items() if bulk <= bits <= 2 * bulk + 1.5), *smaller)
+    smaller = [name for name in LADDER if bits_per_weight(name) < bulk][:BELOW]
+    return (*(name for name in LADDER if bulk <= bits_per_weight(name) <= 2 * bulk + 1.5), *smaller)
 
 
 def parts_of_scan(short: Artifact) -> int:
@@ -42,7 +42,8 @@ def parts_of_scan(short: Artifact) -> int:
 
 def bits_of(short: Artifact) -> float:
     """Of the type of most of its tensors; of one that is not in the ladder, as measured over the whole file."""
-    return LADDER.get(BULK.get(short.type, ""), short.bits_per_weight)
+    bulk = BULK.get(short.type)
+    return bits_per_weight(bulk) if bulk in LADDER else short.bits_per_weight
 
 
 def budget_bytes(plan: Plan, short: Artifact, choice: EnvelopeChoice) -> int:

@@ -12,9 +12,9 @@ import numpy as np
 
 from quantplay.digest import digest_of_file
 from quantplay.engines.converter import convert, ensure_converter
+from quantplay.engines.tensor_names import gguf_names
 from quantplay.engines.transformers_model import load_model
 from quantplay.errors import Fault, IntegrityError
-from quantplay.qat.names import gguf_names
 from quantplay.qat.parameters import numpy_parameters
 from quantplay.qat.places import Place, places_of
 from quantplay.qat.served import codes_of, grids_of

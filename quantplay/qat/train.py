@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from quantplay.engines.tensor_names import gguf_names
 from quantplay.engines.transformers_model import load_model
 from quantplay.errors import InputError
 from quantplay.qat.checkpoint import Progress, State, load_state, save_state
 from quantplay.qat.data import Packed, TextTokens, batches
 from quantplay.qat.memory import is_out_of_memory, one_row_too_many, released
-from quantplay.qat.names import gguf_names
 from quantplay.qat.parameters import first_state, moments, numpy_parameters, restore_optimizer, write_weights
 from quantplay.qat.places import places_of
 from quantplay.qat.served import Served, grids_of, parts_of

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from quantplay.digest import canonical_json
+from quantplay.engines.tensor_names import name_table
 from quantplay.engines.transformers_model import load_model, load_tokenizer
 from quantplay.engines.whole_file import written_whole
 from quantplay.errors import Fault, InputError
@@ -90,15 +91,10 @@ def importance_of_tokens(
 
 def linear_layers(model: torch.nn.Module) -> dict[str, torch.nn.Module]:
     """GGUF tensor name -> layer, for every linear layer inside a block."""
-    import gguf
     import torch
     from transformers.pytorch_utils import Conv1D
 
-    config: Any = model.config
-    text = config.get_text_config() if hasattr(config, "get_text_config") else config
-    architectures = {name: architecture for architecture, name in gguf.MODEL_ARCH_NAMES.items()}
-    architecture = architectures.get(str(text.model_type), gguf.MODEL_ARCH.LLAMA)
-    names = gguf.get_tensor_name_map(architecture, int(text.num_hidden_layers))
+    names, config = name_table(model), cast("Any", model.config)
     found = {}
     for name, module in model.named_modules():
         if isinstance(module, torch.nn.Linear | Conv1D):
@@ -107,7 +103,7 @@ def linear_layers(model: torch.nn.Module) -> dict[str, torch.nn.Module]:
                 found[gguf_name] = module
     if not found:
         raise InputError(
-            "no linear layer of this model has a name llama.cpp knows", value=text.model_type,
+            "no linear layer of this model has a name llama.cpp knows", value=config.model_type,
             allowed="an architecture of gguf.MODEL_ARCH_NAMES", fix="choose a type above 4 bits, which needs no importance matrix",
         )  # fmt: skip
     return found
