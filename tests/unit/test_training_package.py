@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from factories import digest, gguf_bytes, made_package
-from signers import Signer, Team, made_signer, made_team, owners_text, signed_business_case
+from signers import Signer, Team, made_signer, made_team, owners_text, signed, signed_business_case
 
 from benchmarks.replay_package import with_artifact
 from quantplay.digest import digest_of_file
@@ -119,6 +119,29 @@ def test_the_managers_signature_lies_beside_and_is_checked(
         assert any("mary@example.com (engineering_manager, training)" in line for line in report.checked)
     text = Path(package.path, "signatures", "1-training-engineering_manager.txt").read_text()
     assert "business case: " in text
+
+
+def test_in_production_it_is_needed_beside_the_three_approvals(
+    contents: PackageContents, managed: Managed, tmp_path: Path
+) -> None:
+    text = contents.plan_text.replace("profile: internal", "profile: production")
+    plan = plan_from_text(text, Path("plan.yaml")).plan
+    assert plan is not None
+    package = write_package(replace(contents, plan=plan, plan_text=text), tmp_path / "package")
+    about = {"run": RUN, "gate": plan.gate_digest(), "decision": contents.decision.digest()}
+    three = [
+        signed(managed.team, "ml_engineer", **about), signed(managed.team, "product_owner", **about),
+        signed(managed.team, "product_owner", stage="lock", manifest=package.manifest, **about),
+    ]  # fmt: skip
+    owners = read_owners(managed.owners)
+    write_signatures(package, RUN, three, owners)
+    assert "the approval of the training's business case by engineering_manager is missing" in places(
+        verify(Path(package.path))
+    )
+    write_signatures(package, RUN, [*three, approval(contents, managed)], owners)
+    report = verify(Path(package.path), owners=str(managed.owners))
+    assert report.ok, places(report)
+    assert "Grace Hopper, mary@example.com: identity" in report.checked[-1]
 
 
 @pytest.mark.parametrize(
