@@ -101,6 +101,18 @@ def threads() -> Iterator[Finding]:
     )  # fmt: skip
 
 
+def processor() -> Iterator[Finding]:
+    """What it can do for low precision; the planner probes how fast."""
+    from quantplay.envelope.hardware import read_cpu, vector_units
+    from quantplay.envelope.probe import last_cache
+
+    name, features = read_cpu()
+    units = ", ".join(vector_units(features)) or "no vector units for low precision"
+    yield Finding(
+        name="processor", state="good", found=f"{name}: {units}; last cache {last_cache() / (1 << 20):.0f} MiB"
+    )
+
+
 def memory() -> Iterator[Finding]:
     import psutil
 
@@ -129,4 +141,4 @@ def nearest(folder: Path) -> Path:
     return next(one for one in (folder, *folder.parents) if one.exists())
 
 
-LOOKS = (python, packages, compiler, llama_cpp, signatures, threads, memory, disk)
+LOOKS = (python, packages, compiler, llama_cpp, signatures, processor, threads, memory, disk)

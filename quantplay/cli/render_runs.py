@@ -107,6 +107,9 @@ def run_parts(records: RunRecords, width: int, page: str | None) -> Iterator[Ren
     for record in shown_records(records):
         yield record_view(record, width)
         yield ""
+    if records.envelope is not None and records.envelope.wrong_moves:
+        yield Text("Quantizing would be the wrong move here", style="bold yellow")
+        yield from (Text(sentence) for sentence in records.envelope.wrong_moves)
     yield from predicted_parts(records.plan, records.envelope, records.artifacts, records.evaluations)
     yield from update_parts(records)
     yield from ending_parts(records, page)

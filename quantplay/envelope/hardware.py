@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from quantplay.digest import digest_of
+from quantplay.envelope.accelerators import by_nvml
 from quantplay.records import Fingerprint, Hardware, Software
 
 # Every package whose version can change a score, a byte of an artifact or a speed.
@@ -69,6 +70,19 @@ def read_cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple[str, list[str]]:
     return model, sorted(set((names["flags"] or names["Features"]).split()))
 
 
+VECTOR_UNITS = {
+    "AVX2": ("avx2",), "AVX-512": ("avx512f",), "AVX-512 VNNI": ("avx512_vnni",), "AVX VNNI": ("avx_vnni",), "AVX-512 BF16": ("avx512_bf16",),
+    "AMX int8": ("amx_int8",), "AMX BF16": ("amx_bf16",), "NEON": ("asimd",), "dot products": ("asimddp",), "int8 matrices": ("i8mm",),
+    "BF16": ("bf16",), "SVE": ("sve",),
+}  # fmt: skip
+"""What matters for low precision -> the system's flags that mean it is there."""
+
+
+def vector_units(features: list[str]) -> tuple[str, ...]:
+    """Names of the processor's units that low precision can use, of its instruction-set flags."""
+    return tuple(name for name, flags in VECTOR_UNITS.items() if set(flags) <= set(features))
+
+
 def darwin_cpu() -> str:
     if sys.platform != "darwin":
         return ""
@@ -92,8 +106,8 @@ def read_memory(limits: tuple[Path, ...] = (Path("/sys/fs/cgroup/memory.max"),))
 
 
 def read_accelerators() -> tuple[str, ...]:
-    """Name, memory and driver of every NVIDIA device, as its own tool tells; () where there is none."""
-    return ask_nvidia("name,memory.total,driver_version")
+    """Name, memory and driver of every NVIDIA device, as its own library or tool tells; () where there is none."""
+    return by_nvml() or ask_nvidia("name,memory.total,driver_version")
 
 
 def read_devices() -> tuple[str, ...]:

@@ -123,19 +123,22 @@ def envelope_markdown(choice: EnvelopeChoice) -> str:
             words.number(one.bits_per_weight, 2),
             words.size(one.weights_bytes),
             words.size(one.total_bytes),
+            f"{one.prediction.time_per_token_ms:.3g} ms" if one.prediction else "",
             "✓ fits" if one.fits else "✕ too large",
             md(one.reason),
         )
         for one in choice.candidates
     ]
     budget = words.size(choice.budget_bytes) if choice.budget_bytes else "none"
-    head = ("Rank", "Type", "Bits a weight", "Weights", "In memory", "", "Why")
+    head = ("Rank", "Type", "Bits a weight", "Weights", "In memory", "Per token", "", "Why")
+    against = [f"Quantizing would be the wrong move here: {md(sentence)}" for sentence in choice.wrong_moves]
     return (
         "\n\n".join(
             [
                 f"Runtime {md(choice.runtime)}, memory budget {budget}, to win {md(choice.bottleneck)}.",
+                *against,
                 "\n".join(f"- {md(reason)}" for reason in choice.reasons),
-                table(head, rows, numbers=(0, 2, 3, 4)),
+                table(head, rows, numbers=(0, 2, 3, 4, 5)),
             ]
         )
         + "\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from quantplay import process
+from quantplay.envelope.accelerators import row_of
 from quantplay.envelope.chips import Chip, find_chip, machine_of
 from quantplay.envelope.choose import choose, order_for, require_known
 from quantplay.envelope.fitting import mismatch
@@ -57,6 +58,7 @@ def plan_file(
             fix=f"mend `model` and `envelope`, then `quantplay plan {path}`",
         )  # fmt: skip
     name, chip = where(envelope, target)
+    here = chip is None or is_here(name, envelope)
     envelope = adapted(envelope, chip, runtime)
     require_known(envelope.types, envelope.runtime)
     folder = model_folder(model, path.parent)
@@ -72,20 +74,22 @@ def plan_file(
         case=file.parts.get("business_case"), shape=shape,
     )  # fmt: skip
     return Planned(
-        path=str(path), name=file.plan.name if file.plan else None, choice=choice, here=chip is None,
-        flags=tuple(flags(file, envelope, chip, name, choice)),
+        path=str(path), name=file.plan.name if file.plan else None, choice=choice, here=here,
+        flags=tuple(flags(file, envelope, name, choice, here=here)),
     )  # fmt: skip
 
 
 def where(envelope: Envelope, target: str | None) -> tuple[str, Chip | None]:
     """The chip to plan for and its row of the table; None where that is this machine's."""
-    here = chip_of(envelope, read_hardware())
+    hardware = read_hardware()
+    here = chip_of(envelope, hardware)
     wanted = target or envelope.target_chip
-    if wanted is None or plain(wanted) == HERE:
-        return here, None
-    if check_target(envelope.model_copy(update={"target_chip": wanted}), here).same:
-        return here, None
-    return find_chip(wanted)
+    same = wanted is not None and check_target(envelope.model_copy(update={"target_chip": wanted}), here).same
+    if wanted is not None and plain(wanted) != HERE and not same:
+        return find_chip(wanted)
+    if envelope.device == "gpu" and hardware.accelerators and (row := row_of(here)) is not None:
+        return row  # kernels of a GPU are not probed: its datasheet's numbers
+    return here, None
 
 
 def adapted(envelope: Envelope, chip: Chip | None, runtime: str | None) -> Envelope:
@@ -96,9 +100,15 @@ def adapted(envelope: Envelope, chip: Chip | None, runtime: str | None) -> Envel
     return Envelope.model_validate(envelope.model_dump() | changes)
 
 
-def flags(file: PlanFile, envelope: Envelope, chip: Chip | None, name: str, choice: EnvelopeChoice) -> list[str]:
+def is_here(name: str, envelope: Envelope) -> bool:
+    """Whether a row of the table is this machine's own device."""
+    row = row_of(chip_of(envelope, read_hardware()))
+    return row is not None and row[0] == name
+
+
+def flags(file: PlanFile, envelope: Envelope, name: str, choice: EnvelopeChoice, *, here: bool) -> list[str]:
     found = []
-    if chip is not None:
+    if not here:
         found.append(
             f"Planned for {name} by its datasheet, which is not this machine: nothing here is measured. A run measures on the chip "
             "that serves, or its plan says why not."

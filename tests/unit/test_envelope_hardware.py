@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from quantplay.envelope.hardware import measure_fingerprint, read_accelerators, read_cpu, read_memory
+from quantplay.envelope.accelerators import accelerator_of, row_of
+from quantplay.envelope.hardware import measure_fingerprint, read_accelerators, read_cpu, read_memory, vector_units
 from quantplay.records import Fingerprint
 
 
@@ -49,3 +50,34 @@ def test_accelerators_are_what_the_tool_lists(tmp_path: Path, monkeypatch: pytes
     assert read_accelerators() == ("A100, 81920 MiB, 550.54",) * 2
     tool.write_text("#!/bin/sh\necho 'no devices were found'\nexit 6\n")
     assert read_accelerators() == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "row", "mib"),
+    [
+        # As nvidia-smi printed them on such machines.
+        ("NVIDIA H100 80GB HBM3, 81559 MiB, 580.126.20", "NVIDIA H100", 81559),
+        ("NVIDIA A100-SXM4-80GB, 81920 MiB, 580.95.05", "NVIDIA A100 80GB", 81920),
+        ("NVIDIA H200, 143771 MiB, 580.95.05", "NVIDIA H200", 143771),
+        ("NVIDIA B200, 183359 MiB, 580.95.05", None, 183359),
+    ],
+)
+def test_a_device_is_found_in_the_table_of_chips(line: str, row: str | None, mib: int) -> None:
+    device = accelerator_of(line)
+    assert device is not None
+    assert device.memory_bytes == mib << 20
+    found = row_of(device.name)
+    assert (found[0] if found else None) == row
+
+
+@pytest.mark.parametrize(
+    "line", ["", "No devices were found", "name, memory.total [MiB], driver_version", "GPU, N/A, 5"]
+)
+def test_a_line_that_names_no_device_is_none(line: str) -> None:
+    assert accelerator_of(line) is None
+
+
+def test_vector_units_have_the_names_people_know() -> None:
+    assert vector_units(["avx2", "avx512f", "avx512_vnni", "fpu"]) == ("AVX2", "AVX-512", "AVX-512 VNNI")
+    assert vector_units(["amx_int8", "amx_bf16"]) == ("AMX int8", "AMX BF16")
+    assert vector_units([]) == ()
