@@ -92,7 +92,7 @@ class Skill(Group):
 class Target(Group):
     """Where it will run."""
 
-    bottleneck: Literal["memory", "latency", "throughput", "cost"] = Field(
+    bottleneck: Literal["memory", "latency", "throughput", "cost", "storage"] = Field(
         default="memory", title="What is to be won", description="Afterwards it is checked that this very win is there."
     )
     target_chip: str | None = Field(

@@ -94,8 +94,10 @@ class Envelope(Part):
         description="Chip it will be served on, as `quantplay doctor` prints it (* and ? stand for anything), or "
         "`this machine`. Another chip than the one measured on is flagged.",
     )
-    bottleneck: Literal["memory", "latency", "throughput", "cost"] = Field(
-        default="memory", description="What is to be won; play 4 checks that this very win materialised."
+    bottleneck: Literal["memory", "latency", "throughput", "cost", "storage"] = Field(
+        default="memory",
+        description="What is to be won; play 4 checks that this very win materialised. storage: the file itself, for a model "
+        "that is sent to many places.",
     )
     types: tuple[str, ...] = Field(
         default=(), description="Serving types to consider, best first. Empty: the planner's own 4-bit order."

@@ -7,7 +7,7 @@ from pathlib import Path
 from prefect import task
 
 from quantplay.plays import keys
-from quantplay.plays.ptq import quantize, recipe_for
+from quantplay.plays.ptq import file_name, quantize, recipe_for
 from quantplay.records import Artifact, Candidate, Digest
 from tasks.artifacts import make_once
 from tasks.options import PLAY
@@ -33,5 +33,5 @@ def ptq(run: RunRef, candidate: Candidate) -> Digest:
             on_progress=reporter("ptq"),
         )
 
-    make_once(run, key, recipe, make, f"{plan.name}-{candidate.type}.gguf")
+    make_once(run, key, recipe, make, file_name(plan, candidate))
     return key

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from quantplay.engines.model_file import SUFFIX
 from quantplay.plays.reference import convert_reference, reference_recipe
 from quantplay.records import Artifact
 from tasks.artifacts import local_copy, stored
@@ -14,7 +15,9 @@ from tasks.workbench import RunRef, workbench
 def full_precision(run: RunRef) -> Path:
     """Local path of the full-precision file, converted at most once for each model and converter."""
     bench = workbench()
-    recipe = reference_recipe(run.inputs, bench.settings.cache)
+    runtime = run.read().envelope.runtime
+    recipe = reference_recipe(run.inputs, bench.settings.cache, runtime)
+    name = "reference-f32.gguf" if runtime == "llama.cpp" else f"reference{SUFFIX}"
 
     def make(out: Path) -> Artifact:
         return convert_reference(
@@ -23,4 +26,4 @@ def full_precision(run: RunRef) -> Path:
 
     key = recipe.digest()
     with bench.store.run_lock(f"reference {key}"):
-        return local_copy(stored(key, recipe, make, "reference-f32.gguf"))
+        return local_copy(stored(key, recipe, make, name))

@@ -73,15 +73,16 @@ def predicted_parts(
     plan: Plan | None, choice: EnvelopeChoice | None, artifacts: Sequence[Artifact], evaluations: Sequence[Evaluation]
 ) -> Iterator[RenderableType]:
     """For every candidate that was measured: what was predicted of it, and whether the win the plan is after came."""
-    kinds = {one.sha256: one.type for one in artifacts}
+    made = {one.sha256: one for one in artifacts}
     for evaluation in evaluations:
-        kind = kinds.get(evaluation.artifact)
-        if plan is None or choice is None or kind is None:
+        artifact = made.get(evaluation.artifact)
+        if plan is None or choice is None or artifact is None:
             continue
+        kind = artifact.type
         columns = [(kind, "text"), ("predicted", "right"), ("measured", "right"), ("off by", "right")]
         yield table_of("Predicted and measured", columns, (
             [one.what, f"{one.predicted:,.4g} {one.unit}", f"{one.measured:,.4g} {one.unit}", f"{one.error:+.0%}"]
             for one in compare(choice, kind, evaluation.performance)
         ))  # fmt: skip
-        for sentence in win_sentences(plan.envelope, choice, kind, evaluation):
+        for sentence in win_sentences(plan.envelope, choice, evaluation, artifact):
             yield Text(sentence)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from quantplay.formats import types_of
+from quantplay.formats import TYPES
 from quantplay.plan import Plan
 
 
@@ -14,7 +14,7 @@ def plan_schema() -> str:
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "quantplay plan"
     types = schema["$defs"]["Envelope"]["properties"]["types"]
-    types["items"] = {"type": "string", "enum": list(types_of("llama.cpp"))}
+    types["items"] = {"type": "string", "enum": list(TYPES)}
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from quantplay.engines.tarball import unpack_tar, write_tar
+from quantplay.engines.tarball import files_below, unpack_tar, write_files
 from quantplay.engines.whole_file import require_space, written_whole
 from quantplay.errors import InputError
 
@@ -19,11 +19,15 @@ SUFFIX = ".tar"
 TOP = "model"  # the one folder in the archive
 
 
-def write_model_file(folder: Path, out: Path) -> None:
-    """`folder` as the file `out`, whole or not at all. Raises OutOfSpace before anything is written where the disk is too full."""
-    require_space(out, sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()))
+def write_model_file(folder: Path, out: Path, files: Mapping[str, Path] | None = None) -> None:
+    """`folder` as the file `out`, whole or not at all. files: name in it -> file, where not all of it is meant.
+
+    Raises OutOfSpace before anything is written where the disk is too full.
+    """
+    chosen = files_below(folder) if files is None else dict(files)
+    require_space(out, sum(path.stat().st_size for path in chosen.values()))
     with written_whole(out) as partial:
-        write_tar(folder, partial, TOP)
+        write_files(chosen, partial, TOP)
 
 
 @contextmanager

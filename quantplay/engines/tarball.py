@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from quantplay.errors import IntegrityError
@@ -15,9 +16,18 @@ LARGEST_READ = 1 << 20  # bytes at once; a header that claims more is no header 
 
 def write_tar(folder: Path, out: Path, top: str) -> None:
     """Put every file below `folder` into `out` under `top`/: sorted, time 0, owner 0, mode 0644, uncompressed."""
-    files = sorted((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*") if path.is_file())
+    write_files(files_below(folder), out, top)
+
+
+def files_below(folder: Path) -> dict[str, Path]:
+    """Path relative to `folder` with `/` -> file."""
+    return {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+
+
+def write_files(files: Mapping[str, Path], out: Path, top: str) -> None:
+    """The same for files from anywhere: name below `top` -> file."""
     with tarfile.open(out, "w", format=tarfile.PAX_FORMAT) as archive:
-        for name, path in files:
+        for name, path in sorted(files.items()):
             member = tarfile.TarInfo(f"{top}/{name}")
             member.size = path.stat().st_size
             member.mode = 0o644

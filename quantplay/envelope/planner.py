@@ -124,9 +124,9 @@ def speed_class(bottleneck: str, one: Candidate, best: float) -> int:
 
 
 def cost_of(bottleneck: str, one: Candidate) -> float | None:
-    """What a candidate costs of the bottleneck; None where memory is to be won, or nothing is predicted."""
+    """What a candidate costs of the bottleneck; None where memory or storage is to be won, or nothing is predicted."""
     predicted = one.prediction
-    if predicted is None or bottleneck == "memory":
+    if predicted is None or bottleneck in ("memory", "storage"):
         return None
     if bottleneck == "latency":
         return predicted.time_per_token_ms

@@ -40,7 +40,7 @@ def reasons(
         )
     if all(one.prediction is not None and not one.prediction.native for one in candidates):
         words = candidates[0].prediction.kernel if candidates[0].prediction else ""
-        if envelope.bottleneck != "memory":
+        if envelope.bottleneck not in ("memory", "storage"):
             yield f"No native support: no candidate has a kernel of its own on this chip ({words}), so no time is won."
     elif envelope.bottleneck in ("latency", "throughput") and not any(is_faster(one, full) for one in candidates):
         yield "No candidate is predicted to be faster than full precision here, and speed is what was to be won."

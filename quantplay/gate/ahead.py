@@ -9,6 +9,8 @@ from quantplay.records import Decision
 
 Ahead = Literal["mixed_precision", "training"]
 SHORT = ("close", "broken")
+MIXES_FOR = "llama.cpp"
+"""The runtime that plays 5 and 6 make artifacts for: their types of single tensors are ggml's."""
 
 
 def looks_needed(part: str) -> int:
@@ -23,6 +25,8 @@ def play_ahead(plan: Plan, decision: Decision, *, mixed: bool, trained: bool) ->
     business case and texts in the plan; whether it is signed is another question. What only looks around is never trained.
     """
     if decision.verdict not in SHORT or decision.attempt >= decision.attempts:
+        return None
+    if plan.envelope.runtime != MIXES_FOR:
         return None
     if decision.verdict == "close" and not mixed and not trained:
         return "mixed_precision"

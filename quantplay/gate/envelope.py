@@ -13,7 +13,7 @@ RELATIVE = "of full precision"  # unit of a ratio against full precision in the 
 
 def check_envelope(envelope: Envelope, evaluation: Evaluation, artifact: Artifact) -> tuple[EnvelopeCheck, ...]:
     """One check a limit the plan sets, and always the one for its bottleneck."""
-    return (*limits(envelope, evaluation, artifact), bottleneck_win(envelope, evaluation))
+    return (*limits(envelope, evaluation, artifact), bottleneck_win(envelope, evaluation, artifact))
 
 
 def limits(envelope: Envelope, evaluation: Evaluation, artifact: Artifact) -> Iterator[EnvelopeCheck]:
@@ -39,8 +39,13 @@ def at_most(name: str, measured: float, limit: float, unit: str) -> EnvelopeChec
     return EnvelopeCheck(name=name, limit=limit, measured=measured, unit=unit, met=measured <= limit)
 
 
-def bottleneck_win(envelope: Envelope, evaluation: Evaluation) -> EnvelopeCheck:
+def bottleneck_win(envelope: Envelope, evaluation: Evaluation, artifact: Artifact) -> EnvelopeCheck:
     """What the plan wanted to win, against full precision measured in the same session: must be below 1."""
+    if envelope.bottleneck == "storage":
+        ratio = artifact.size_bytes / evaluation.reference_performance.weights_bytes
+        return EnvelopeCheck(
+            name="storage won: size of the file", limit=1.0, measured=ratio, unit=RELATIVE, met=ratio < 1
+        )
     name, cost = {
         "memory": ("memory won: weights and cache", served_bytes),
         "latency": ("latency won: time per token, median", seconds_a_token),

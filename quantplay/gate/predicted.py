@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from quantplay.gate.envelope import bottleneck_win
 from quantplay.plan import Envelope
-from quantplay.records import Bound, Candidate, EnvelopeChoice, Evaluation, Performance, Record
+from quantplay.records import Artifact, Bound, Candidate, EnvelopeChoice, Evaluation, Performance, Record
 
 MIB = 1 << 20
 SLOWER = 1.05  # times full precision's time per token; less is noise
@@ -58,10 +58,10 @@ def compared(what: str, predicted: float, measured: float, unit: str) -> Compare
 
 
 def win_sentences(
-    envelope: Envelope, choice: EnvelopeChoice | None, kind: str, evaluation: Evaluation
+    envelope: Envelope, choice: EnvelopeChoice | None, evaluation: Evaluation, artifact: Artifact
 ) -> tuple[str, ...]:
     """Whether the win the plan named came, and what is to be said where the candidate is slower than full precision."""
-    win = bottleneck_win(envelope, evaluation)
+    win, kind = bottleneck_win(envelope, evaluation, artifact), artifact.type
     one = candidate_of(choice, kind) if choice else None
     bound = one.prediction.decode_bound if one and one.prediction else None
     said = []

@@ -141,6 +141,11 @@ def artifact_agrees(package: OpenPackage) -> Iterator[Fault]:
         yield from same(where, f"{RECIPE_KEY} in its metadata names another recipe", found, recipe)
         for fault in undocumented_overrides(package.recipe, package.artifact_path):
             yield replace(fault, where=f"{where}: {fault.where}")
+    else:
+        from quantplay.quantizers.folder_check import folder_faults
+
+        for fault in folder_faults(package.recipe, artifact, package.artifact_path):
+            yield replace(fault, where=f"{where}: {fault.where}")
 
 
 def results_agree(package: OpenPackage) -> Iterator[Fault]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from quantplay import process
+from quantplay.digest import digest_of_file
 from quantplay.engines.converter import ensure_converter
+from quantplay.engines.model_file import write_model_file
 from quantplay.engines.scratch import claim_scratch
 from quantplay.engines.whole_file import require_space, unwritable
 from quantplay.errors import Fault, InputError, IntegrityError
-from quantplay.formats import types_of
+from quantplay.formats import TYPES
 from quantplay.handoff import layout
 from quantplay.handoff.apart import harmless, verify_folder_apart
 from quantplay.handoff.manifest import MISSING
@@ -29,7 +32,8 @@ from quantplay.handoff.tensor_differences import FileDifferences, differences_of
 from quantplay.handoff.verify import package_folder
 from quantplay.process import Outcome, Report
 from quantplay.qat.export import trained_folder
-from quantplay.quantizers import METHODS
+from quantplay.quantizers import METHODS, method
+from quantplay.quantizers.folder_recipe import NO_CONVERTER
 from quantplay.records import Artifact, Digest, Fingerprint, Inputs, Recipe
 from quantplay.settings import Settings
 
@@ -118,8 +122,8 @@ def replay(
         weights = trained_weights(sources or carried, trained, settings.artifacts_url, scratch) if trained else None
         # Room for the full-precision file, or two: at most 8-bit weights become float32.
         require_space(scratch / "reference.gguf", (4 if trained else 2) * package.inputs.model.size_bytes)
-        converter = ensure_converter(settings.cache)
-        stack = stack_differences(package.recipe, package.measured_on, converter.digest)
+        converter = ensure_converter(settings.cache).digest if package.recipe.format == "gguf" else NO_CONVERTER
+        stack = stack_differences(package.recipe, package.measured_on, converter)
         found = replace(found, trained=weights)
         return made_again(package, found, scratch, settings.cache, stack, str(path), out, on_progress or silent)
 
@@ -130,6 +134,8 @@ def made_again(
 ) -> ReplayReport:  # fmt: skip
     """Convert, quantize, compare."""
     recipe, artifact = package.recipe, package.artifact
+    if recipe.format != "gguf":
+        return folder_made_again(package, sources, scratch, stack, path, out, on_progress)
     reference, target = scratch / "reference.gguf", out or scratch / "made.gguf"
     converted = process.run(
         "quantplay.engines.converter:convert_job",
@@ -173,6 +179,34 @@ def made_again(
             ),
         ),
         stack=stack, types=different_types(artifact.tensors, made.tensors), files=differences, out=str(out) if out else None,
+    )  # fmt: skip
+
+
+def folder_made_again(
+    package: Package, sources: Sources, scratch: Path, stack: tuple[StackDifference, ...], path: str, out: Path | None,
+    on_progress: Callable[[str], Report],
+) -> ReplayReport:  # fmt: skip
+    """The same for a format that is a folder: nothing is converted, and full precision is the source as one file."""
+    recipe, artifact = package.recipe, package.artifact
+    reference, target = scratch / "reference.tar", out or scratch / "made.tar"
+    started = time.perf_counter()
+    write_model_file(sources.model, reference)
+    packed = Step(
+        name="full precision as one file", seconds=round(time.perf_counter() - started, 3),
+        peak_resident_bytes=process.peak_resident_bytes(), same=digest_of_file(reference) == package.reference,
+    )  # fmt: skip
+    reference.unlink()
+    payload = {
+        "recipe": recipe.body(), "model": str(sources.model), "calibration": str(sources.calibration), "out": str(target),
+    }  # fmt: skip
+    quantized = process.run(
+        f"{METHODS[recipe.format]}:quantize_job", payload, threads=recipe.threads, on_progress=on_progress("quantize")
+    )
+    made = Artifact.model_validate(quantized.value)
+    return ReplayReport(
+        path=path, run=package.run, type=recipe.type, recorded=artifact.sha256, made=made.sha256, size_bytes=made.size_bytes,
+        steps=(packed, step("quantize", quantized, None)), stack=stack,
+        types=different_types(artifact.tensors, made.tensors), files=None, out=str(out) if out else None,
     )  # fmt: skip
 
 
@@ -222,16 +256,24 @@ def is_missing_artifact(fault: Fault) -> bool:
 
 def require_replayable(recipe: Recipe) -> None:
     """Raise InputError on a recipe that asks for what this version can't do, or for what nobody should."""
-    known = types_of("llama.cpp")
-    if recipe.method != METHOD or recipe.format not in METHODS or recipe.type not in known:
+    known = {name: kind for name, kind in TYPES.items() if kind.format == recipe.format}
+    if recipe.format not in METHODS or recipe.type not in known or recipe.method != method_of(recipe):
         raise InputError(
             "this recipe can't be replayed", value=f"{recipe.method}: {recipe.format} {recipe.type}",
-            allowed=f"{METHOD}: {', '.join(METHODS)} {', '.join(known)}", fix="install the quantplay that made it: see run.json",
+            allowed=f"{method_of(recipe) or METHOD}: {', '.join(METHODS)} {', '.join(known)}",
+            fix="install the quantplay that made it: see run.json",
         )  # fmt: skip
     if not 1 <= recipe.threads <= MOST_THREADS:
         raise InputError(
             "the recipe asks for an absurd number of threads", value=recipe.threads, allowed=f"1 to {MOST_THREADS}"
         )
+
+
+def method_of(recipe: Recipe) -> str | None:
+    """How this version makes the recipe's type; None where it does not know it."""
+    if recipe.format == "gguf" or recipe.format not in METHODS:
+        return METHOD
+    return method(recipe.format).METHODS.get(recipe.type)
 
 
 @contextmanager

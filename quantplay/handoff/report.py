@@ -106,7 +106,7 @@ def wins_of(results: RunResults) -> tuple[str, ...]:
     """Whether the win the plan named came."""
     if results.artifact is None or results.evaluation is None:
         return ()
-    return win_sentences(results.plan.envelope, results.envelope, results.artifact.type, results.evaluation)
+    return win_sentences(results.plan.envelope, results.envelope, results.evaluation, results.artifact)
 
 
 def lead(results: RunResults) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from quantplay.envelope.hardware import measure_fingerprint
+from quantplay.quantizers.folder_recipe import versions_here
 from quantplay.quantizers.recipe import library_versions
 from quantplay.records import Digest, Fingerprint, Recipe
 from quantplay.settings import usable_cpus
@@ -24,7 +25,8 @@ def stack_differences(recipe: Recipe, measured_on: Fingerprint, converter: Diges
 
     measured_on: the machine of the evaluation, the one a package names. converter: digest of the converter's sources here.
     """
-    versions, here = library_versions(), measure_fingerprint(recipe.threads)
+    here = measure_fingerprint(recipe.threads)
+    versions = library_versions() if recipe.format == "gguf" else versions_here(recipe.versions)
     found = {
         name: (recipe.versions.get(name, "none"), versions.get(name, "none")) for name in recipe.versions | versions
     }

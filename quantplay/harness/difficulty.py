@@ -6,7 +6,8 @@ drop. Sampled answers are other draws from the same model, so an item counts as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import exp
 from pathlib import Path
@@ -19,7 +20,7 @@ from quantplay.harness.scorers import SCORERS
 from quantplay.plan import Decoding
 
 if TYPE_CHECKING:
-    from quantplay.harness.lm_llama import LlamaLM
+    from lm_eval.api.model import TemplateLM
 
 SAMPLES = 4
 TEMPERATURE = 0.8
@@ -45,44 +46,37 @@ def rank(
     samples: int = SAMPLES,
     temperature: float = TEMPERATURE,
     seed: int = 0,
+    runtime: str = "llama.cpp",
     on_progress: Report | None = None,
 ) -> tuple[Hardness, ...]:
     """All items, hardest first: by pass rate, then the longer answer, then the id.
 
-    `model` is a GGUF file. Half of the samples are drawn for every item, the other half only for items that failed one
-    of them: an item that passed all has the rate 1 either way, and only the hard end of the list is used. A sample
-    depends on the seed, the prompt and its own number only, so the ranking does not depend on batch or order.
+    `model` is a GGUF file, or for the runtime transformers a folder or a file that holds one. Half of the samples are drawn for every item, the other half only for items that failed one
+    of them: an item that passed all has the rate 1 either way, and only the hard end of the list is used. In
+    llama.cpp a sample depends on the seed, the prompt and its own number only, so the ranking does not depend on batch or order.
     """
     from quantplay.harness.limits import require_fit
-    from quantplay.harness.lm_llama import LlamaLM
     from quantplay.harness.quality import quiet
 
     if samples < 2:
         raise InputError("difficulty needs several sampled answers", value=samples, allowed="2 or more")
     with (
         quiet(),
-        LlamaModel(model, threads=threads, context_tokens=context_tokens, sequences=max(batch, samples)) as loaded,
+        sampler(
+            runtime, model, batch=max(batch, samples), threads=threads, context_tokens=context_tokens, decoding=decoding
+        ) as (lm, drawn),
     ):
-        lm = LlamaLM(loaded)
         generated = [item for item in items if item.scorer != "choice"]
         prompts = {item.id: lm.tok_encode(item.prompt) for item in generated}
         needs = ((name, len(tokens), decoding.max_tokens) for name, tokens in prompts.items())
-        require_fit(needs, lm.max_length)
+        require_fit(needs, lm.max_length)  # type: ignore[attr-defined]
         rates = choice_rates(lm, [item for item in items if item.scorer == "choice"], temperature)
         count = Count(len(items), len(rates), on_progress)
 
         def draw(of: Sequence[EvalItem], number: int, seed: int) -> dict[str, list[bool]]:
-            answers = loaded.sample(
-                [prompts[item.id] for item in of],
-                samples=number,
-                temperature=temperature,
-                seed=seed,
-                max_tokens=decoding.max_tokens,
-                stop=decoding.stop,
-                on_done=count,
-            )
+            answers = drawn([item.prompt for item in of], number, temperature, seed, count)
             return {
-                item.id: [SCORERS[item.scorer](answer.text, item) == 1 for answer in group]
+                item.id: [SCORERS[item.scorer](answer, item) == 1 for answer in group]
                 for item, group in zip(of, answers, strict=True)
             }
 
@@ -97,7 +91,48 @@ def rank(
     return tuple(Hardness(id=item.id, pass_rate=rates[item.id]) for item in ordered)
 
 
-def choice_rates(lm: LlamaLM, items: Sequence[EvalItem], temperature: float) -> dict[str, float]:
+Draw = Callable[[Sequence[str], int, float, int, Callable[[int], None]], list[list[str]]]
+"""(prompts, samples, temperature, seed, on each prompt done) -> the samples' texts of every prompt."""
+
+
+@contextmanager
+def sampler(
+    runtime: str, model: Path, *, batch: int, threads: int, context_tokens: int, decoding: Decoding
+) -> Iterator[tuple[TemplateLM, Draw]]:
+    """The model as lm-eval sees it, and what draws answers from it."""
+    limits: dict[str, Any] = {"max_tokens": decoding.max_tokens, "stop": decoding.stop}
+    if runtime == "transformers":
+        from quantplay.harness.quality import open_model
+
+        with open_model("transformers", model, batch, threads, context_tokens) as folder:
+            lm: Any = folder
+
+            def from_folder(
+                prompts: Sequence[str], samples: int, temperature: float, seed: int, done: Callable[[int], None]
+            ) -> list[list[str]]:
+                found = lm.sample(prompts, samples=samples, temperature=temperature, seed=seed, **limits)
+                for number in range(len(found)):
+                    done(number)
+                return found
+
+            yield folder, from_folder
+        return
+    from quantplay.harness.lm_llama import LlamaLM
+
+    with LlamaModel(model, threads=threads, context_tokens=context_tokens, sequences=batch) as loaded:
+        llama = LlamaLM(loaded)
+
+        def from_file(
+            prompts: Sequence[str], samples: int, temperature: float, seed: int, done: Callable[[int], None]
+        ) -> list[list[str]]:
+            tokens = [llama.tok_encode(prompt) for prompt in prompts]
+            found = loaded.sample(tokens, samples=samples, temperature=temperature, seed=seed, on_done=done, **limits)
+            return [[answer.text for answer in group] for group in found]
+
+        yield llama, from_file
+
+
+def choice_rates(lm: TemplateLM, items: Sequence[EvalItem], temperature: float) -> dict[str, float]:
     """Probability of drawing the right choice from the softmax of the choices' log-probabilities at `temperature`."""
     from lm_eval.api.instance import Instance
 
@@ -130,7 +165,7 @@ class Count:
 def difficulty_job(payload: Mapping[str, Any], report: Report) -> dict[str, Any]:
     """`rank` for process.run.
 
-    Payload: model, files, decoding, batch, threads, context_tokens, seed, and where they differ from the defaults samples
+    Payload: model, runtime, files, decoding, batch, threads, context_tokens, seed, and where they differ from the defaults samples
     and temperature. Returns {"ranking": [[id, pass rate], ...] hardest first, "how": in words}.
     """
     samples, temperature = payload.get("samples", SAMPLES), payload.get("temperature", TEMPERATURE)
@@ -144,10 +179,11 @@ def difficulty_job(payload: Mapping[str, Any], report: Report) -> dict[str, Any]
         samples=samples,
         temperature=temperature,
         seed=payload.get("seed", 0),
+        runtime=payload.get("runtime", "llama.cpp"),
         on_progress=report,
     )
     how = (
-        f"share of {samples} answers sampled at temperature {temperature} that are right, full precision in llama.cpp, "
+        f"share of {samples} answers sampled at temperature {temperature} that are right, full precision in {payload.get('runtime', 'llama.cpp')}, "
         f"seed {payload.get('seed', 0)}; ties: the longer answer first. The graded greedy answer is not used."
     )
     return {"ranking": [[one.id, one.pass_rate] for one in ranking], "how": how}

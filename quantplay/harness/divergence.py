@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from quantplay.errors import InputError
 from quantplay.evalset import read_texts
 from quantplay.process import Report
 from quantplay.records import Divergence
+
+if TYPE_CHECKING:
+    from quantplay.engines.transformers_logits import FolderModel
 
 SEPARATOR = "\n"
 FEWEST_CHUNKS = 2  # below that a standard error has no meaning; llama-perplexity refuses as well
@@ -44,9 +47,10 @@ def measure_divergence(
     context_tokens: int,
     threads: int,
     cache_type: CacheType = "f16",
+    runtime: str = "llama.cpp",
     on_progress: Report | None = None,
 ) -> Divergence:
-    """Candidate GGUF against reference GGUF. Raises InputError when the two tokenize differently or the text is short."""
+    """Candidate against reference, both as `runtime` loads them. Raises InputError when the two tokenize differently or the text is short."""
     compared = compare_models(
         reference,
         candidate,
@@ -54,19 +58,21 @@ def measure_divergence(
         context_tokens=context_tokens,
         threads=threads,
         cache_type=cache_type,
+        runtime=runtime,
         on_progress=on_progress,
     )
     return summarize(compared)
 
 
 def divergence_job(payload: dict[str, Any], report: Report) -> dict[str, Any]:
-    """Job: `reference`, `candidate`, `file` (JSONL with id and text), `context_tokens`, `threads` -> body of Divergence."""
+    """Job: `reference`, `candidate`, `file` (JSONL with id and text), `context_tokens`, `threads`, `runtime` -> body of Divergence."""
     return measure_divergence(
         Path(payload["reference"]),
         Path(payload["candidate"]),
         [sample.text for sample in read_texts(Path(payload["file"]))],
         context_tokens=payload["context_tokens"],
         threads=payload["threads"],
+        runtime=payload.get("runtime", "llama.cpp"),
         on_progress=report,
     ).body()
 
@@ -79,12 +85,18 @@ def compare_models(
     context_tokens: int,
     threads: int,
     cache_type: CacheType = "f16",
+    runtime: str = "llama.cpp",
     on_progress: Report | None = None,
 ) -> Compared:
     """Every scored position, for who wants more than the summary."""
     text = SEPARATOR.join(texts)
-    settings: dict[str, Any] = {"threads": threads, "context_tokens": context_tokens, "cache_type": cache_type}
-    with LlamaModel(reference, **settings) as first, LlamaModel(candidate, **settings) as second:
+    settings: dict[str, Any] = {"threads": threads, "context_tokens": context_tokens}
+    kind: Any = LlamaModel
+    if runtime == "transformers":
+        from quantplay.engines.transformers_logits import FolderModel as kind  # noqa: N813 - one of two classes
+    else:
+        settings["cache_type"] = cache_type
+    with kind(reference, **settings) as first, kind(candidate, **settings) as second:
         tokens = first.tokenize(text)
         if first.vocabulary != second.vocabulary or tokens != second.tokenize(text):
             raise InputError(
@@ -115,7 +127,7 @@ def cut(tokens: Sequence[int], context_tokens: int) -> list[Sequence[int]]:
 
 
 def compare_chunk(
-    reference: LlamaModel, candidate: LlamaModel, chunk: Sequence[int]
+    reference: LlamaModel | FolderModel, candidate: LlamaModel | FolderModel, chunk: Sequence[int]
 ) -> tuple[Floats, NDArray[np.bool_], Floats, Floats]:
     """The columns of `Compared` for one chunk, each of shape (positions,)."""
     begin = reference.begin_token

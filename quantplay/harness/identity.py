@@ -22,16 +22,22 @@ SOURCES = (
     "engines/llama_even.py",
     "engines/llama_score.py",
     "engines/logits.py",
+    "engines/model_file.py",
+    "engines/tarball.py",
     "engines/transformers_model.py",
+    "engines/whole_file.py",
     "harness/asked.py",
     "harness/identity.py",
     "harness/limits.py",
     "harness/lm_llama.py",
+    "harness/lm_server.py",
     "harness/lm_transformers.py",
     "harness/quality.py",
     "harness/scorers.py",
+    "harness/server.py",
     "harness/task_files.py",
     "harness/tasks.py",
+    "process.py",
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,34 @@ class TransformersLM(Base):
         lengths = self.lengths(["".join(arguments_of(request)) for request in requests])
         require_fit(zip(map(name_of, requests), lengths, [0] * len(lengths), strict=True), self.max_length)
         return super().loglikelihood(requests, disable_tqdm=True)
+
+    def sample(
+        self,
+        prompts: Sequence[str],
+        *,
+        samples: int,
+        temperature: float,
+        seed: int,
+        max_tokens: int,
+        stop: Sequence[str],
+    ) -> list[list[str]]:
+        """`samples` answers to every prompt, drawn at `temperature` from the whole distribution.
+
+        The same prompts in the same order and batch size give the same answers.
+        """
+        import torch
+        from lm_eval.api.instance import Instance
+
+        drawn: dict[str, Any] = {"do_sample": True, "temperature": temperature, "top_k": 0, "max_gen_toks": max_tokens}
+        requests = [
+            Instance("generate_until", {}, (prompt, {**drawn, "until": list(stop)}), number, ("sampled", number, 1))
+            for number, prompt in enumerate(prompts)
+            for _ in range(samples)
+        ]
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(seed)
+            answers = self.generate_until(requests) if requests else []
+        return [answers[start : start + samples] for start in range(0, len(answers), samples)]
 
     def lengths(self, texts: list[str]) -> list[int]:
         """Tokens of each text, begin-of-text included."""

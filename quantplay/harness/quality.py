@@ -18,6 +18,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from quantplay.engines.model_file import model_folder
 from quantplay.errors import InputError
 from quantplay.evalset import EvalItem, TaskFile, read_item_files, read_task_file
 from quantplay.harness.asked import asked, serving_of
@@ -163,7 +164,8 @@ def open_model(
         from quantplay.harness.lm_transformers import open_transformers
 
         torch.set_num_threads(threads)
-        yield open_transformers(model, dtype=SOURCE_PRECISION, batch=batch, context_tokens=context_tokens)
+        with model_folder(model) as folder:
+            yield open_transformers(folder, dtype=SOURCE_PRECISION, batch=batch, context_tokens=context_tokens)
     elif runtime == "llama.cpp":
         from quantplay.engines.llama_cpp import LlamaModel
         from quantplay.harness.lm_llama import LlamaLM
@@ -307,7 +309,8 @@ def evaluate_job(payload: Mapping[str, Any], report: Report) -> dict[str, Any]:
         tokenizer=Path(payload["tokenizer"]) if payload.get("tokenizer") else None,
         on_progress=report,
     )
-    precision = gguf_precision(model) if model.is_file() else folder_precision(model, runtime)
+    is_gguf = model.is_file() and runtime != "transformers"
+    precision = gguf_precision(model) if is_gguf else folder_precision(model, runtime)
     return {
         "items": [result.body() for result in measured.items], "precision": precision,
         "prompts": measured.prompts, "tokens": measured.tokens, "serving": measured.serving,

@@ -1,4 +1,4 @@
-"""Speed and memory of GGUF files under the plan's load, measured in turns.
+"""Speed and memory of models under the plan's load, measured in turns.
 
 Each arm is a process of its own (harness/speed_arm.py), so its peak memory counts nothing of the other; the parent asks them
 one at a time, A B, B A, A B ..., so a machine that gets slower or busier slows both alike. What one turn measures is in
@@ -40,6 +40,7 @@ def measure_speed(
     batch: int,
     threads: int,
     repeats: int = REPEATS,
+    runtime: str = "llama.cpp",
     on_progress: Report | None = None,
 ) -> dict[str, Performance]:
     """Performance of every model, by its name in `models`. `prompts` give the text that fills the context.
@@ -48,7 +49,13 @@ def measure_speed(
     """
     if repeats < FEWEST_REPEATS:
         raise InputError("too few repeats for a spread", value=repeats, allowed=f"at least {FEWEST_REPEATS}")
-    load = {"context_tokens": context_tokens, "batch": batch, "threads": threads, "text": "\n".join(prompts)}
+    load = {
+        "context_tokens": context_tokens,
+        "batch": batch,
+        "threads": threads,
+        "text": "\n".join(prompts),
+        "runtime": runtime,
+    }
     turns: dict[str, list[Turn]] = {name: [] for name in models}
     rounds = WARM_UPS + repeats
     with contextlib.ExitStack() as stack:
@@ -79,7 +86,7 @@ def measure_speed(
 
 
 def speed_job(payload: dict[str, Any], report: Report) -> dict[str, Any]:
-    """Job: `models` {name: file}, `file` (JSONL with id and text), `context_tokens`, `batch`, `threads`, optional `repeats`
+    """Job: `models` {name: file}, `file` (JSONL with id and text), `context_tokens`, `batch`, `threads`, optional `repeats` and `runtime`
     -> {name: body of Performance}."""
     measured = measure_speed(
         {name: Path(path) for name, path in payload["models"].items()},
@@ -88,6 +95,7 @@ def speed_job(payload: dict[str, Any], report: Report) -> dict[str, Any]:
         batch=payload["batch"],
         threads=payload["threads"],
         repeats=payload.get("repeats", REPEATS),
+        runtime=payload.get("runtime", "llama.cpp"),
         on_progress=report,
     )
     return {name: performance.body() for name, performance in measured.items()}

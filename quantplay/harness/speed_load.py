@@ -7,12 +7,16 @@ decode together, greedily, one token each a step. End-of-text tokens are ignored
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from quantplay.engines.llama_batch import Feed
 from quantplay.engines.llama_cpp import LlamaModel
 from quantplay.errors import InputError
+
+if TYPE_CHECKING:
+    from quantplay.engines.transformers_logits import FolderModel
 
 ANSWER_TOKENS = 32  # at most; less where the context is short
 
@@ -33,7 +37,7 @@ def answer_tokens(context_tokens: int) -> int:
     return max(2, min(ANSWER_TOKENS, context_tokens // 4))
 
 
-def fill(model: LlamaModel, text: str, context_tokens: int) -> list[int]:
+def fill(model: LlamaModel | FolderModel, text: str, context_tokens: int) -> list[int]:
     """A prompt that leaves exactly the answer's room in the context; the text is repeated when it is short."""
     if not text.strip():
         raise InputError("there is no text to measure speed with", fix="give at least one text")
@@ -42,15 +46,18 @@ def fill(model: LlamaModel, text: str, context_tokens: int) -> list[int]:
     return (tokens * (wanted // len(tokens) + 1))[:wanted]
 
 
-def measure_turn(model: LlamaModel, prompt: Sequence[int]) -> Turn:
-    """Run one turn in every sequence of `model`, whose cache is emptied first."""
+def measure_turn(model: LlamaModel, prompt: Sequence[int], clock: Callable[[], float] = time.perf_counter) -> Turn:
+    """Run one turn in every sequence of `model`, whose cache is emptied first.
+
+    clock: time.process_time for one thread on a machine that others use too.
+    """
     model.forget()
     sequences = range(model.sequences)
-    started = time.perf_counter()
+    started = clock()
     tokens = read_prompts(model, prompt, sequences[:1])
-    first = time.perf_counter()
+    first = clock()
     tokens += read_prompts(model, prompt, sequences[1:])
-    read = time.perf_counter()
+    read = clock()
     steps = answer_tokens(model.context_tokens) - 1
     for step in range(steps):
         feeds = [Feed(sequence, len(prompt) + step, tokens[sequence : sequence + 1], 0) for sequence in sequences]
@@ -60,7 +67,7 @@ def measure_turn(model: LlamaModel, prompt: Sequence[int]) -> Turn:
         prompt_tokens=len(prompt) * len(sequences),
         prompt_seconds=read - started,
         steps=steps,
-        generation_seconds=time.perf_counter() - read,
+        generation_seconds=clock() - read,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 from quantplay import process
 from quantplay.plan import Plan
@@ -30,7 +29,7 @@ def evaluate_arm(
     harness: Digest,
     model: Path,
     model_digest: Digest,
-    runtime: Literal["transformers", "llama.cpp"],
+    runtime: str,
     threads: int,
     batch: int = EVALUATION_BATCH,
     order_seed: int | None = None,
@@ -38,7 +37,7 @@ def evaluate_arm(
     gold_loss_ids: Sequence[str] = (),
     on_progress: Report | None = None,
 ) -> ArmRun:
-    """Answers and scores of `model` on the gate split (or on `only_ids` of it), item by item."""
+    """Answers and scores of `model`, served by `runtime` (one of harness/quality.py's), on the gate split (or on `only_ids` of it), item by item."""
     outcome = process.run(
         "quantplay.harness.quality:evaluate_job",
         {

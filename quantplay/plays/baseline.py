@@ -37,15 +37,18 @@ def measure_baseline(
     answering = quality_threads(pinned, threads)
     ranking = rank_hardest(plan, pinned, reference, answering, on_progress)
     hardest = [id_ for id_, _ in ranking["ranking"][: max(1, round(len(items) * plan.gate.hardest.share))]]
-    source = evaluate_arm(
-        "source", plan, pinned, harness=harness, model=pinned.paths.model, model_digest=pinned.inputs.model.content,
-        runtime="transformers", threads=answering, on_progress=on_progress,
-    )  # fmt: skip
-    floor = measure_noise_floor(plan, pinned, items, source, answering, on_progress)
     converted = evaluate_arm(
         "reference", plan, pinned, harness=harness, model=reference, model_digest=digest_of_file(reference),
-        runtime="llama.cpp", threads=answering, gold_loss_ids=hardest, on_progress=on_progress,
+        runtime=plan.envelope.runtime, threads=answering, gold_loss_ids=hardest, on_progress=on_progress,
     )  # fmt: skip
+    if plan.envelope.runtime == "transformers":
+        source = same_runtime(converted, pinned)
+    else:
+        source = evaluate_arm(
+            "source", plan, pinned, harness=harness, model=pinned.paths.model, model_digest=pinned.inputs.model.content,
+            runtime="transformers", threads=answering, on_progress=on_progress,
+        )  # fmt: skip
+    floor = measure_noise_floor(plan, pinned, items, source, answering, on_progress)
     return Baseline(
         model=pinned.inputs.model.content,
         evaluation=pinned.inputs.evaluation.content,
@@ -61,6 +64,12 @@ def measure_baseline(
     )
 
 
+def same_runtime(reference: ArmRun, pinned: Pinned) -> ArmRun:
+    """The source arm where the serving runtime is the team's own: the same weights in the same runtime, measured once."""
+    items = tuple(item.model_copy(update={"gold_loss_nats": None}) for item in reference.items)
+    return reference.model_copy(update={"arm": "source", "model": pinned.inputs.model.content, "items": items})
+
+
 def rank_hardest(
     plan: Plan, pinned: Pinned, reference: Path, threads: int, on_progress: Report | None
 ) -> dict[str, Any]:
@@ -71,6 +80,7 @@ def rank_hardest(
     outcome = process.run(
         "quantplay.harness.difficulty:difficulty_job",
         {
+            "runtime": plan.envelope.runtime,
             "model": str(reference),
             "files": [str(pinned.paths.gate)],
             "decoding": plan.decoding.body(),
@@ -131,6 +141,7 @@ def measure_speed(
 ) -> dict[str, Performance]:
     """Speed and memory of every model in `models` at the plan's context and batch, interleaved."""
     payload: dict[str, Any] = {
+        "runtime": plan.envelope.runtime,
         "models": {name: str(path) for name, path in models.items()},
         "file": str(pinned.paths.heldout),
         "context_tokens": plan.envelope.context_tokens,

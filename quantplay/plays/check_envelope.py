@@ -11,7 +11,7 @@ from quantplay.errors import Fault
 from quantplay.plan import Envelope
 from quantplay.plan_file import PlanFile
 
-RUNS_WITH = ("llama.cpp",)
+RUNS_WITH = ("llama.cpp", "transformers")
 """Runtimes that a run can measure with; any other can be planned for."""
 
 

@@ -60,7 +60,7 @@ def measure_candidate(
     answering = quality_threads(pinned, threads)
     arm = evaluate_arm(
         "candidate", plan, pinned, harness=harness, model=candidate, model_digest=artifact.sha256,
-        runtime="llama.cpp", threads=answering, gold_loss_ids=baseline.hardest, on_progress=on_progress,
+        runtime=plan.envelope.runtime, threads=answering, gold_loss_ids=baseline.hardest, on_progress=on_progress,
     )  # fmt: skip
     speed = measure_speed(plan, pinned, {"reference": reference, "candidate": candidate}, threads, on_progress)
     hardest = set(baseline.hardest)
@@ -88,6 +88,7 @@ def measure_divergence(
     outcome = process.run(
         "quantplay.harness.divergence:divergence_job",
         {
+            "runtime": plan.envelope.runtime,
             "reference": str(reference),
             "candidate": str(candidate),
             "file": str(pinned.paths.heldout),

@@ -6,18 +6,25 @@ from pathlib import Path
 
 from quantplay import process
 from quantplay.engines.converter import ensure_converter
+from quantplay.engines.model_file import SUFFIX
+from quantplay.formats import FORMATS
 from quantplay.plan import Plan
 from quantplay.plays.pin import Pinned
 from quantplay.process import Report
 from quantplay.quantizers import METHODS, method
+from quantplay.quantizers.folder_recipe import NO_CONVERTER
 from quantplay.records import Artifact, Candidate, Inputs, Recipe
 
 
 def recipe_for(plan: Plan, candidate: Candidate, inputs: Inputs, *, threads: int, cache: Path) -> Recipe:
     """Everything that determines the artifact of `candidate`, before it is made."""
-    return method(candidate.format).build_recipe(
-        plan, candidate.type, inputs, threads=threads, converter=ensure_converter(cache).digest
-    )
+    converter = ensure_converter(cache).digest if candidate.format == "gguf" else NO_CONVERTER
+    return method(candidate.format).build_recipe(plan, candidate.type, inputs, threads=threads, converter=converter)
+
+
+def file_name(plan: Plan, candidate: Candidate) -> str:
+    """What the artifact is called: a folder is kept as one file."""
+    return f"{plan.name}-{candidate.type}{FORMATS[candidate.format].suffix or SUFFIX}"
 
 
 def quantize(

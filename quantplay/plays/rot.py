@@ -94,3 +94,11 @@ def undocumented(recipe: Recipe, artifact: Artifact, file: Path) -> Iterator[Fau
                 where=f"undocumented override: {fault.where}",
                 what=fault.what, value=fault.value, allowed=fault.allowed, fix=fault.fix,
             )  # fmt: skip
+    else:
+        from quantplay.quantizers.folder_check import folder_faults
+
+        for fault in folder_faults(recipe, artifact, file):
+            yield Fault(
+                where=f"undocumented override: {fault.where}", what=fault.what, value=fault.value, allowed=fault.allowed,
+                fix="make the artifact again from the recipe",
+            )  # fmt: skip

@@ -15,6 +15,7 @@ METHODS: dict[str, str] = {
     "gguf": "quantplay.quantizers.gguf",  # llama.cpp's own quantizer, with or without an importance matrix
     "compressed-tensors": "quantplay.quantizers.compressed_tensors",  # llm-compressor: GPTQ, AWQ, SmoothQuant, FP8
     "bitsandbytes": "quantplay.quantizers.bitsandbytes",  # LLM.int8()
+    "gptq": "quantplay.quantizers.gptq",  # gptqmodel, where a server asks for the older layout
 }
 """Serving format -> module that makes it. `METHODS[format] + ":quantize_job"` is the target for quantplay.process."""
 

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantplay.engines.transformers_model import load_model, load_tokenizer
-from quantplay.errors import InputError
 from quantplay.plan import Plan
+from quantplay.quantizers.calibrating import token_samples
 from quantplay.quantizers.folder import Progress, Stored, make, stored_dtype, targets
 from quantplay.quantizers.folder_recipe import folder_recipe, require_extra
-from quantplay.quantizers.importance import calibration_texts
 from quantplay.records import Inputs, Recipe
 
 if TYPE_CHECKING:
@@ -85,19 +84,11 @@ def compress(recipe: Recipe, model_folder: Path, calibration_file: Path, out: Pa
 
 
 def calibration(recipe: Recipe, model_folder: Path, file: Path) -> torch.utils.data.DataLoader:
-    """The calibration texts one by one, in the file's order."""
+    """The calibration texts, one a batch."""
     import torch
 
-    tokenizer = load_tokenizer(model_folder)
-    samples = []
-    for number, text in enumerate(calibration_texts(file, recipe.calibration_samples), start=1):
-        tokens = tokenizer(text, truncation=True, max_length=recipe.calibration_tokens)["input_ids"]
-        if not tokens:
-            raise InputError("a calibration text has no tokens", value=f"sample {number}")
-        ids = torch.tensor([tokens])
-        samples.append({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
-    if not samples:
-        raise InputError("there are no calibration texts", allowed="at least one", fix="raise calibration.samples")
+    ids = [torch.tensor([tokens]) for tokens in token_samples(load_tokenizer(model_folder), recipe, file)]
+    samples = [{"input_ids": one, "attention_mask": torch.ones_like(one)} for one in ids]
     return torch.utils.data.DataLoader(samples, batch_size=None, shuffle=False)  # type: ignore[arg-type]
 
 

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 from quantplay import process
 from quantplay.digest import digest_of_file
 from quantplay.engines.model_file import write_model_file
+from quantplay.engines.tarball import files_below
 from quantplay.engines.whole_file import require_space
 from quantplay.errors import Fault, InputError, IntegrityError
-from quantplay.evalset import model_files, require_finite_weights
+from quantplay.evalset import require_finite_weights
 from quantplay.evalset.weights import BITS, Tensor, read_header
 from quantplay.formats import TYPES
 from quantplay.quantizers.fitting import require_memory
@@ -64,7 +65,7 @@ def make(
     method can't reach, OutOfSpace on a full disk.
     """
     started = time.perf_counter()
-    files = model_files(model)
+    files = {name: path for name, path in files_below(model).items() if not hidden(name)}
     weights = {
         name: tensor
         for path in files.values()
@@ -103,6 +104,11 @@ def make(
         seconds=round(time.perf_counter() - started, 3),
         peak_resident_bytes=process.peak_resident_bytes(),
     )
+
+
+def hidden(name: str) -> bool:
+    """Whether a file or a folder above it is hidden: such files are no part of a model (evalset/models.py)."""
+    return any(part.startswith(".") for part in name.split("/"))
 
 
 def made_parent(out: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import metadata
 from importlib.util import find_spec
 
@@ -28,6 +28,19 @@ def require_extra(serving_format: str, modules: Sequence[str]) -> None:
             f"{serving_format} needs {' and '.join(missing)}", value="not installed",
             fix=f"pip install 'quantplay[{extra}]'",
         )  # fmt: skip
+
+
+def versions_here(names: Iterable[str]) -> dict[str, str]:
+    """Name -> version of everything whose change can change the bytes; "none" for what is not installed."""
+    own = {"quantplay": quantplay.__version__, "python": platform.python_version()}
+    return {name: own.get(name) or version_of(name) for name in names}
+
+
+def version_of(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "none"
 
 
 def folder_recipe(
@@ -55,10 +68,6 @@ def folder_recipe(
         calibration_tokens=plan.calibration.tokens if calibrated else 0,
         seed=plan.seed,
         threads=threads,
-        versions={
-            "quantplay": quantplay.__version__,
-            "python": platform.python_version(),
-            **{name: metadata.version(name) for name in (*PACKAGES, *packages)},
-        },
+        versions=versions_here(("quantplay", "python", *PACKAGES, *packages)),
         converter=NO_CONVERTER,
     )

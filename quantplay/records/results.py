@@ -50,7 +50,7 @@ class EnvelopeChoice(Record):
     chosen: Candidate
     candidates: tuple[Candidate, ...]  # by rank
     budget_bytes: int | None
-    bottleneck: str  # memory | latency | throughput | cost
+    bottleneck: str  # memory | latency | throughput | cost | storage
     reasons: tuple[str, ...]
     fingerprint: Fingerprint
     machine: Machine | None = None  # that the predictions are for

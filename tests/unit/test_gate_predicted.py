@@ -8,6 +8,7 @@ import pytest
 from factories import (
     digest,
     made_arm,
+    made_artifact,
     made_baseline,
     made_divergence,
     made_envelope,
@@ -15,11 +16,14 @@ from factories import (
     made_inputs,
     made_items,
     made_performance,
+    made_recipe,
 )
 
 from quantplay.gate.predicted import compare, win_sentences
 from quantplay.plan import Envelope
 from quantplay.records import EnvelopeChoice, Evaluation, Performance, Prediction, Spread
+
+ARTIFACT = made_artifact(made_recipe(made_inputs(), "Q4_K_M"), digest("a"), 3 << 20)
 
 
 def prediction(**more: Any) -> Prediction:
@@ -67,7 +71,7 @@ def test_a_choice_of_an_earlier_version_predicted_memory_alone() -> None:
 
 @pytest.mark.parametrize(("per_token", "full", "came"), [(5.0, 8.0, True), (8.0, 5.0, False)])
 def test_the_win_is_confirmed_or_what_stood_in_its_way_is_named(per_token: float, full: float, came: bool) -> None:
-    said = win_sentences(Envelope(bottleneck="latency"), choice(), "Q4_K_M", evaluation(per_token, full))
+    said = win_sentences(Envelope(bottleneck="latency"), choice(), evaluation(per_token, full), ARTIFACT)
     assert ("came" in said[0], "did not come" in said[0]) == (came, not came)
     assert came or "held up by compute" in said[0]
     assert len(said) == (1 if came else 2)
@@ -77,7 +81,17 @@ def test_the_win_is_confirmed_or_what_stood_in_its_way_is_named(per_token: float
     ("bound", "words"), [("compute", "unpacking"), ("overhead", "neither"), ("memory bandwidth", "kernel")]
 )
 def test_a_candidate_slower_than_full_precision_is_caught_and_explained(bound: str, words: str) -> None:
-    said = win_sentences(Envelope(), choice(decode_bound=bound), "Q4_K_M", evaluation(9.0, 5.0))
+    said = win_sentences(Envelope(), choice(decode_bound=bound), evaluation(9.0, 5.0), ARTIFACT)
     assert "takes 1.80 times as long" in said[-1]
     assert words in said[-1]
-    assert "as long a token as full precision." in win_sentences(Envelope(), None, "Q4_K_M", evaluation(9.0, 5.0))[-1]
+    assert "as long a token as full precision." in win_sentences(Envelope(), None, evaluation(9.0, 5.0), ARTIFACT)[-1]
+
+
+def test_storage_is_won_by_the_file_alone() -> None:
+    slow = evaluation(9.0, 5.0)
+    full = slow.reference_performance.weights_bytes
+    for size, came in ((full - 1, True), (full, False)):
+        artifact = made_artifact(made_recipe(made_inputs(), "Q4_K_M"), digest("a"), size)
+        said = win_sentences(Envelope(bottleneck="storage"), None, slow, artifact)
+        assert ("came" in said[0] and "did not come" not in said[0]) == came
+        assert "storage won: size of the file" in said[0]
