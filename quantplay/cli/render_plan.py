@@ -82,7 +82,7 @@ def predicted_parts(
         columns = [(kind, "text"), ("predicted", "right"), ("measured", "right"), ("off by", "right")]
         yield table_of("Predicted and measured", columns, (
             [one.what, f"{one.predicted:,.4g} {one.unit}", f"{one.measured:,.4g} {one.unit}", f"{one.error:+.0%}"]
-            for one in compare(choice, kind, evaluation.performance)
+            for one in compare(choice, kind, evaluation.performance, evaluation.reference_performance)
         ))  # fmt: skip
         for sentence in win_sentences(plan.envelope, choice, evaluation, artifact):
             yield Text(sentence)

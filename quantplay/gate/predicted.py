@@ -34,8 +34,14 @@ def candidate_of(choice: EnvelopeChoice, kind: str) -> Candidate | None:
     return next((one for one in choice.candidates if one.type == kind), None)
 
 
-def compare(choice: EnvelopeChoice, kind: str, measured: Performance) -> tuple[Compared, ...]:
-    """Every number that was predicted of type `kind` and measured since; () for a type nothing was predicted of."""
+def compare(
+    choice: EnvelopeChoice, kind: str, measured: Performance, reference: Performance | None = None
+) -> tuple[Compared, ...]:
+    """Every number that was predicted of type `kind` and measured since; () for a type nothing was predicted of.
+
+    reference: full precision as measured in the same session. A machine that others use too slows both alike, so the share of its
+    time holds where the milliseconds don't.
+    """
     one = candidate_of(choice, kind)
     if one is None:
         return ()
@@ -50,6 +56,14 @@ def compare(choice: EnvelopeChoice, kind: str, measured: Performance) -> tuple[C
             compared("time to first token", told.time_to_first_token_ms, measured.time_to_first_token_ms.p50, "ms"),
             compared("time per token", told.time_per_token_ms, measured.time_per_token_ms.p50, "ms"),
         ]
+        full = choice.full_precision.prediction if choice.full_precision else None
+        if full is not None and reference is not None:
+            found.append(
+                compared(
+                    "time per token against full precision", told.time_per_token_ms / full.time_per_token_ms,
+                    measured.time_per_token_ms.p50 / reference.time_per_token_ms.p50, "times",
+                )
+            )  # fmt: skip
     return tuple(item for item in found if item.measured > 0)
 
 

@@ -99,7 +99,10 @@ def predicted_of(results: RunResults) -> tuple[Compared, ...]:
     """What play 2 predicted of the last candidate beside what was measured."""
     if results.envelope is None or results.artifact is None or results.evaluation is None:
         return ()
-    return compare(results.envelope, results.artifact.type, results.evaluation.performance)
+    evaluation = results.evaluation
+    return compare(
+        results.envelope, results.artifact.type, evaluation.performance, evaluation.reference_performance
+    )  # fmt: skip
 
 
 def wins_of(results: RunResults) -> tuple[str, ...]:

@@ -64,6 +64,15 @@ def test_every_number_stands_beside_its_measurement() -> None:
         assert one.measured * (1 + one.error) == pytest.approx(one.predicted)
 
 
+def test_a_busy_machine_slows_both_so_the_share_of_full_precision_holds() -> None:
+    made = choice()
+    full = made.chosen.model_copy(update={"prediction": prediction(time_per_token_ms=8.0)})
+    made = made.model_copy(update={"full_precision": full})
+    found = {one.what: one for one in compare(made, "Q4_K_M", measured(20.0), measured(40.0))}
+    assert found["time per token"].error == pytest.approx(-0.8)
+    assert found["time per token against full precision"].error == pytest.approx(0.0)
+
+
 def test_a_choice_of_an_earlier_version_predicted_memory_alone() -> None:
     assert {one.unit for one in compare(made_envelope(), "Q4_K_M", measured())} == {"MiB"}
     assert compare(made_envelope(), "no such type", measured()) == ()
