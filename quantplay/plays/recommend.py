@@ -14,7 +14,7 @@ from quantplay.envelope.memory import estimate
 from quantplay.envelope.shape import read_shape
 from quantplay.errors import InputError
 from quantplay.formats import types_of
-from quantplay.gate.ahead import SHORT
+from quantplay.gate.ahead import MIXES_FOR, SHORT
 from quantplay.plan import Plan
 from quantplay.plays.business_case import measured
 from quantplay.records import Artifact, Decision, Evaluation, MixChoice, Recommendation, Training
@@ -71,6 +71,7 @@ def sizes_of(plan: Plan, model_folder: Path) -> tuple[TypeSize, ...]:
                 context_tokens=envelope.context_tokens,
                 batch=envelope.batch,
                 importance=uses_importance(kind),
+                runtime=envelope.runtime,
             )
             found.append(
                 TypeSize(
@@ -85,6 +86,8 @@ def recommendations(found: Situation) -> tuple[Recommendation, ...]:
     """What is left to try, the least costly first; empty where the run did not stop short."""
     if found.decision.verdict not in SHORT or found.outcome not in (*SHORT, "rejected"):
         return ()
+    if found.plan.envelope.runtime != MIXES_FOR:
+        return tuple(larger_type(found))
     return (*mixing(found), *larger_type(found), *training(found))
 
 

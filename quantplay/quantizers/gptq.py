@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import chdir
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from quantplay.engines.transformers_model import load_model, load_tokenizer
@@ -45,10 +47,12 @@ def compress(recipe: Recipe, model_folder: Path, calibration_file: Path, out: Pa
     torch.manual_seed(recipe.seed)
     meant = targets(load_model(model_folder, dtype=stored_dtype(model_folder)), recipe)
     samples = token_samples(load_tokenizer(model_folder), recipe, calibration_file)
+    model_folder, out = model_folder.absolute(), out.absolute()
     settings = QuantizeConfig(bits=4, group_size=recipe.group_size, sym=True, desc_act=False)
-    model = GPTQModel.load(str(model_folder), settings, device="cpu", trust_remote_code=False)
-    model.quantize([{"input_ids": one, "attention_mask": [1] * len(one)} for one in samples], batch_size=1)
-    model.save(str(out))
+    with TemporaryDirectory(prefix="quantplay-gptq-") as scratch, chdir(scratch):  # it writes logs/ where it runs
+        model = GPTQModel.load(str(model_folder), settings, device="cpu", trust_remote_code=False)
+        model.quantize([{"input_ids": one, "attention_mask": [1] * len(one)} for one in samples], batch_size=1)
+        model.save(str(out))
     return meant
 
 

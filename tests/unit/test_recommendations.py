@@ -167,3 +167,15 @@ def test_check_says_what_the_attempts_leave_room_for() -> None:
     assert "ends the run" in room(1, training=False)
     assert "third" in room(2, training=True)
     assert "after both" in room(3, training=True)
+
+
+def test_for_a_format_that_is_a_folder_only_a_larger_type_is_left() -> None:
+    """Plays 5 and 6 make GGUF files."""
+    found = situation("close")
+    plan = found.plan.model_copy(
+        update={"envelope": found.plan.envelope.model_copy(update={"runtime": "transformers"})}
+    )
+    assert {one.kind for one in recommendations(replace(found, plan=plan))} == {"larger type"}
+    more = found.decision.model_copy(update={"attempts": 3, "attempt": 1})
+    assert play_ahead(found.plan, more, mixed=False, trained=False) == "mixed_precision"
+    assert play_ahead(plan, more, mixed=False, trained=False) is None
