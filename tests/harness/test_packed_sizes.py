@@ -1,0 +1,32 @@
+"""Bytes of the packed formats as the planner tells them, against folders the real libraries write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from quantize_models import save_random_llama
+from test_folder_formats import KINDS, make, recipe
+
+from quantplay.engines.model_file import model_folder
+from quantplay.envelope.packed import packed_bytes
+from quantplay.envelope.shape import read_header, read_shape
+
+
+@pytest.mark.slow
+def test_a_folder_takes_what_the_planner_tells(pilot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    model = save_random_llama(tmp_path / "model", hidden=512, intermediate=1024)
+    shape = read_shape(model)
+    made = make(tmp_path / "made", model, pilot, {kind: recipe(kind) for kind in KINDS})
+    assert not [body for body in made.values() if "error" in body], made
+    sizes: dict[str, Any] = {}
+    for kind in KINDS:
+        with model_folder(tmp_path / "made" / f"{kind}.tar") as folder:
+            headers = [read_header(path) for path in folder.glob("*.safetensors")]
+        entries = [entry for header in headers for name, entry in header.items() if name != "__metadata__"]
+        found = sum(end - begin for begin, end in (entry["data_offsets"] for entry in entries))
+        sizes[kind] = found / packed_bytes(shape, kind, full_bytes=shape.source_width)
+    # The source is float32 here, and so are the scales the libraries keep, which the planner counts with 16 bits.
+    assert all(0.99 < share < 1.05 for share in sizes.values()), sizes
