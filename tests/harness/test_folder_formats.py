@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 from quantplay import process
 from quantplay.digest import digest_of, digest_of_file
 from quantplay.engines.model_file import model_folder
-from quantplay.errors import InputError, MissingDependency
+from quantplay.errors import InputError, MissingDependency, OutOfSpace
 from quantplay.formats import TYPES
 from quantplay.quantizers import fitting, folder_recipe, method
 from quantplay.records import Artifact, Recipe
@@ -146,3 +146,38 @@ def test_a_missing_extra_is_one_line_with_its_command(monkeypatch: pytest.Monkey
         method("compressed-tensors").build_recipe(None, "W4A16", None, threads=1)
     assert "pip install 'quantplay[compressed-tensors]'" in str(refused.value)
     assert "\n" not in refused.value.what
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"model_type": "gpt2", "n_embd": 128, "n_layer": 1, "n_head": 2, "vocab_size": 64, "n_positions": 32},
+        {
+            "model_type": "mixtral", "hidden_size": 128, "intermediate_size": 128, "num_hidden_layers": 1, "vocab_size": 64,
+            "num_attention_heads": 2, "num_key_value_heads": 2, "num_local_experts": 4,
+        },
+    ],
+    ids=lambda config: config["model_type"],
+)  # fmt: skip
+def test_an_architecture_without_linear_layers_is_refused_by_name(config: dict[str, Any]) -> None:
+    """GPT-2's Conv1D and fused experts would be left as they are without a word."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from quantplay.quantizers.folder import targets
+
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
+    with pytest.raises(InputError, match="can't reach most of this architecture") as refused:
+        targets(model, recipe("W4A16"))
+    assert config["model_type"] in str(refused.value)
+    assert "choose a GGUF type" in str(refused.value)
+
+
+def test_a_full_disk_is_told_before_the_work(
+    monkeypatch: pytest.MonkeyPatch, small: Path, pilot: Path, tmp_path: Path
+) -> None:
+    full = shutil.disk_usage(tmp_path)._replace(free=1 << 20)
+    monkeypatch.setattr("quantplay.engines.whole_file.shutil.disk_usage", lambda path: full)
+    job = {"recipe": recipe("FP8_DYNAMIC").body(), "model": str(small), "out": str(tmp_path / "out.tar")}
+    with pytest.raises(OutOfSpace, match="the disk is too full"):
+        method("compressed-tensors").quantize_job(job | {"calibration": str(pilot)}, lambda *_: None)
+    assert list(tmp_path.glob("*out*")) == []
