@@ -79,7 +79,7 @@ def estimate(
         beside += BYTES_PER_TENSOR_ENTRY * len(sizes) + BYTES_PER_TOKEN_NAME * shape.vocabulary
         short = fallbacks(shape, kind)
     else:
-        weights_bytes, loading = packed_bytes(shape, kind), 0
+        weights_bytes, loading = packed_bytes(shape, kind, full_bytes=shape.source_width), 0
         beside = BYTES_PER_TENSOR_ENTRY * len(shape.tensors) + BYTES_PER_TOKEN_BESIDE * shape.vocabulary
         short = unaligned(shape, kind)
     return MemoryEstimate(

@@ -1,6 +1,6 @@
 """Bytes of a model in the formats that GPU servers load: packed weights, and what those formats leave alone or add.
 
-All of them quantize the linear layers of the blocks and leave embeddings, the output matrix, norms, biases and routers at 16 bits.
+All of them quantize the linear layers of the blocks and leave embeddings, the output matrix, norms, biases and routers at the precision they have.
 Layouts: compressed-tensors (compressors/*/pack_quantized.py: `weight_packed` int32, `weight_scale`, `weight_zero_point` packed along
 the rows, `weight_shape` 2 x int64), GPTQ as gptqmodel writes it (`qweight`, `qzeros`, `scales`, `g_idx` int32 a column),
 bitsandbytes LLM.int8() (`weight` int8, `SCB` float32 a row, `weight_format` one byte).
@@ -14,7 +14,7 @@ from quantplay.envelope.mix import Shape
 from quantplay.envelope.shape import ModelShape
 from quantplay.formats import TYPES, ServingType
 
-SCALE_BYTES = 2  # float16 or bfloat16
+GPTQ_SCALE_BYTES = 2  # float16 whatever the source
 PER_WORD = 8  # 4-bit values in an int32
 ASYMMETRIC = ("W4A16_AWQ", "GPTQ_INT4")
 """Types that keep a 4-bit zero a group as well; GPTQ's container does even where every zero is the same."""
@@ -26,22 +26,23 @@ def is_packed(name: str, shape: Shape) -> bool:
 
 
 def packed_bytes(shape: ModelShape, kind: str, *, full_bytes: int = 2) -> int:
-    """Bytes of all tensors of `shape` stored as `kind`; full_bytes: of a weight that stays at full precision."""
+    """Bytes of all tensors of `shape` stored as `kind`; full_bytes: of a weight that stays at full precision, and of a scale."""
     serving = TYPES[kind]
     return sum(
-        linear_bytes(one, kind, serving) if is_packed(name, one) else full_bytes * prod(one)
+        linear_bytes(one, kind, serving, full_bytes) if is_packed(name, one) else full_bytes * prod(one)
         for name, one in shape.tensors.items()
     )
 
 
-def linear_bytes(shape: Shape, kind: str, serving: ServingType) -> int:
-    """One linear layer, or those of all experts of a layer."""
+def linear_bytes(shape: Shape, kind: str, serving: ServingType, full_bytes: int = 2) -> int:
+    """One linear layer, or those of all experts of a layer. Scales have the source's precision, but for GPTQ's."""
+    scale = GPTQ_SCALE_BYTES if serving.format == "gptq" else full_bytes
     columns, rows, count = shape[0], shape[1], prod(shape[2:])
     if serving.nominal_bits == 8:
-        beside = 4 * rows + 1 if serving.format == "bitsandbytes" else SCALE_BYTES * rows
+        beside = 4 * rows + 1 if serving.format == "bitsandbytes" else scale * rows
         return count * (columns * rows + beside)
     groups = up(columns, serving.group_size)
-    size = 4 * up(columns, PER_WORD) * rows + SCALE_BYTES * groups * rows
+    size = 4 * up(columns, PER_WORD) * rows + scale * groups * rows
     if kind in ASYMMETRIC:
         size += 4 * up(rows, PER_WORD) * groups
     return count * (size + (4 * columns if serving.format == "gptq" else 16))

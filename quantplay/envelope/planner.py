@@ -37,11 +37,12 @@ def stored(shape: ModelShape, kind: str) -> tuple[dict[str, str], dict[str, int]
             importance=uses_importance(serving),
         )  # fmt: skip
         return types, {name: stored_bytes(types[name], one) for name, one in shape.tensors.items()}
+    width, full = shape.source_width, "F32" if shape.source_width == 4 else "F16"
     packed = {name for name, one in shape.tensors.items() if is_packed(name, one)}
     return (
-        {name: kind if name in packed else "F16" for name in shape.tensors},
+        {name: kind if name in packed else full for name in shape.tensors},
         {
-            name: linear_bytes(one, kind, serving) if name in packed else 2 * prod(one)
+            name: linear_bytes(one, kind, serving, width) if name in packed else width * prod(one)
             for name, one in shape.tensors.items()
         },
     )
