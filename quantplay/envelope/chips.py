@@ -96,10 +96,13 @@ class Kernel:
     native: bool  # the low precision itself is executed, or unpacked in a fused kernel made for it
     arithmetic: Arithmetic  # that the multiplications run in
     words: str
+    unpacks: bool = False  # every weight is written out at full precision before it is used
 
 
 MARLIN = Kernel(native=True, arithmetic="bfloat16", words="4-bit weights unpacked inside a fused kernel (Marlin)")
-NONE = Kernel(native=False, arithmetic="bfloat16", words="no kernel of its own: unpacked to 16 bits before every use")
+NONE = Kernel(
+    native=False, arithmetic="bfloat16", words="no kernel of its own: unpacked to full precision before every use", unpacks=True
+)  # fmt: skip
 INT8 = Kernel(native=True, arithmetic="int8", words="8-bit integer matrix units")
 FP8 = Kernel(native=True, arithmetic="fp8", words="8-bit float matrix units")
 FP8_WEIGHTS = Kernel(

@@ -79,10 +79,12 @@ def predict(
     load = Load(context_tokens=envelope.context_tokens, batch=envelope.batch)
     kernel = kernel_of(kind, TYPES[kind].format, envelope.runtime, chip)
     arithmetic = kernel.arithmetic if kernel.arithmetic in machine.gflops else "bfloat16"
-    types, sizes = stored(shape, kind)
+    types, sizes = stored(shape, FULL[envelope.runtime] if kernel.unpacks else kind)
     work = decode_work(shape, types, sizes, load)
     step = time_of(work, machine, shape.layers, arithmetic)
     first = prefill_time(shape, types, sizes, load, machine, arithmetic)
+    if kernel.unpacks:
+        step, first = (one.with_reading(unpacking_seconds(shape, kind, envelope, machine)) for one in (step, first))
     return Prediction(
         file_bytes=found.file_bytes,
         activation_bytes=found.working_bytes,
@@ -101,6 +103,13 @@ def predict(
             "attention": 1000 * step.attention, "overhead": 1000 * step.overhead,
         },
     )  # fmt: skip
+
+
+def unpacking_seconds(shape: ModelShape, kind: str, envelope: Envelope, machine: Machine) -> float:
+    """Reading every packed weight and writing it out at full precision, once; reading that is counted with its use."""
+    full = TYPES[FULL[envelope.runtime]].bits_per_weight
+    weights = sum(prod(one) for name, one in shape.tensors.items() if is_packed(name, one))
+    return weights * (TYPES[kind].bits_per_weight + full) / 8 / (1e9 * machine.bandwidth_gb_s)
 
 
 def missed_targets(envelope: Envelope, predicted: Prediction | None) -> tuple[str, ...]:

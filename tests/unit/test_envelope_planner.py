@@ -268,3 +268,16 @@ def test_every_default_type_belongs_to_its_runtime() -> None:
         assert set(kinds) <= types_of(runtime).keys()
     for kind, serving in TYPES.items():
         assert kernel_of(kind, serving.format, "vllm", None).words
+
+
+def test_a_format_that_is_unpacked_before_every_use_is_never_faster_than_full_precision(tmp_path: Path) -> None:
+    envelope = Envelope(runtime="transformers", types=("W4A16", "GPTQ_INT4"), bottleneck="latency")
+    choice = planned(tmp_path, envelope, probed("F32"))
+    assert choice.full_precision is not None
+    full = choice.full_precision.prediction
+    assert full is not None
+    for candidate in choice.candidates:
+        assert candidate.prediction is not None
+        assert not candidate.prediction.native
+        assert candidate.prediction.time_per_token_ms > full.time_per_token_ms
+    assert any("No native support" in sentence for sentence in choice.wrong_moves)
