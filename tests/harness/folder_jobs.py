@@ -42,3 +42,27 @@ def compare_logits(payload: dict[str, Any], _report: Any) -> dict[str, Any]:
         ours, theirs = logits(model), logits(payload["expected"][name])
         found[name] = [float((ours - theirs).abs().max()), float(theirs.abs().max())]
     return found
+
+
+def gemma_gap(payload: dict[str, Any], report: Any) -> list[float]:
+    """payload: recipe, tokenizer (folder to copy from), calibration, folder. Largest difference of the logits of a Gemma-like model
+    after quantizing, and their largest value."""
+    import shutil
+
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(3)
+    model = Path(payload["folder"]) / "model"
+    config = AutoConfig.for_model(
+        "gemma3_text", hidden_size=128, intermediate_size=128, num_hidden_layers=1, num_attention_heads=2, head_dim=64,
+        num_key_value_heads=1, vocab_size=1024, max_position_embeddings=512,
+    )  # fmt: skip
+    AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(model)
+    for name in ("tokenizer.json", "tokenizer.model", "tokenizer_config.json"):
+        shutil.copy(Path(payload["tokenizer"]) / name, model / name)
+    made = {"recipes": {"gemma": payload["recipe"]}, "model": str(model), "calibration": payload["calibration"]}
+    told = make_all(made | {"folder": payload["folder"]}, report)
+    assert "error" not in told["gemma"], told
+    asked = {"models": {"gemma": f"{payload['folder']}/gemma.tar"}, "expected": {"gemma": str(model)}}
+    return compare_logits(asked | {"tokens": list(range(5, 45))}, report)["gemma"]
