@@ -15,7 +15,7 @@ import contextlib
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,13 +33,13 @@ from quantplay.formats import TYPES
 from quantplay.harness.speed import Arm
 from quantplay.harness.speed_load import Turn
 from quantplay.plan import Envelope
-from quantplay.records import Candidate, EnvelopeChoice
+from quantplay.records import Candidate, EnvelopeChoice, Machine
 from quantplay.settings import settings
 
 THREADS = 1
 TYPES_TRIED = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "IQ4_NL", "Q4_0", "Q3_K_M", "Q2_K")
 QUICK_TYPES = ("Q8_0", "Q4_K_M", "IQ4_XS")
-TURNS, ROUNDS, QUICK_ROUNDS = 3, 3, 2
+TURNS, ROUNDS, QUICK_ROUNDS = 8, 3, 2
 MEMORY_ERROR, TIME_ERROR = 10.0, 30.0  # percent
 LARGE_LAYERS = 2
 
@@ -107,7 +107,7 @@ def made(folder: Path, model: Path, kinds: tuple[str, ...]) -> dict[str, Path]:
 def predicted_and_measured(
     model: Path, envelope: Envelope, files: Mapping[str, Path], rounds: int
 ) -> tuple[EnvelopeChoice, dict[str, Measured]]:
-    """The choice by the fastest of several probes, and every file's best turn, in turns."""
+    """The choice by the best of several probes, and every file's best turn, in turns."""
     shape = read_shape(model)
     kinds = probed_types(shape, tuple(files))
     turns: dict[str, list[Turn]] = {name: [] for name in files}
@@ -124,9 +124,7 @@ def predicted_and_measured(
             with arm(name, path, envelope) as running:
                 turns[name] += [Turn(**running.ask("turn")) for _ in range(TURNS)]
                 peaks[name] = running.ask("memory")["peak_resident_bytes"]
-    machine = min(
-        probes, key=lambda one: sum(rate.cached_ps["1"] + rate.streamed_ps["1"] for rate in one.kernels.values())
-    )
+    machine = best_of(probes)
     choice = choose(envelope, model, measure_fingerprint(THREADS), machine=machine, shape=shape)
     return choice, {
         name: Measured(
@@ -136,6 +134,32 @@ def predicted_and_measured(
         )
         for name, found in turns.items()
     }
+
+
+def best_of(probes: Sequence[Machine]) -> Machine:
+    """Every rate by itself, as a file's turns are the best of theirs."""
+
+    def least(rates: Iterable[Mapping[str, float]]) -> dict[str, float]:
+        found = list(rates)
+        return {key: min(one[key] for one in found) for key in found[0]}
+
+    kernels = {
+        kind: rate.model_copy(
+            update={
+                "streamed_ps": least(one.kernels[kind].streamed_ps for one in probes),
+                "cached_ps": least(one.kernels[kind].cached_ps for one in probes),
+            }
+        )
+        for kind, rate in probes[0].kernels.items()
+    }
+    return probes[0].model_copy(
+        update={
+            "kernels": kernels,
+            "attention_ps": least(one.attention_ps for one in probes),
+            "node_us": min(one.node_us for one in probes),
+            "bandwidth_gb_s": max(one.bandwidth_gb_s for one in probes),
+        }
+    )
 
 
 @contextlib.contextmanager

@@ -17,7 +17,8 @@ from quantplay.envelope.shape import ModelShape
 from quantplay.records import Bound, Machine
 
 ANSWER_TOKENS = 32  # that a request of the measured load generates, at most
-CALL_PS = 50e6  # picoseconds of a call into llama.cpp from Python and back: batch, graph, logits
+CALL_PS = 46e6  # picoseconds of a call into llama.cpp from Python and back: batch, graph, logits
+SEQUENCE_PS = 5e6  # more for every sequence that takes part: its tokens in, its logits out
 ELEMENT_PS = 1000.0  # of a number that norms, rotations, sums and activations touch, on one thread
 HIDDEN_TOUCHES, INNER_TOUCHES = (
     10,
@@ -57,6 +58,7 @@ class Work:
     read_bytes: float
     attended: float  # positions of the past, summed over tokens, query heads and layers
     elements: float  # numbers touched beside multiplying
+    sequences: int
     at_once: float  # tokens of one sequence that attend together
     head_dim: int
     cache_read_bytes: float
@@ -113,7 +115,8 @@ def work_of(
     positions = (shape.layers - shape.window_layers) * past + shape.window_layers * within
     return Work(
         read=read, computed=computed, tokens=tokens, read_bytes=total, attended=shape.heads * tokens * positions,
-        elements=float(shape.layers * tokens * touched), at_once=tokens / sequences, head_dim=shape.head_dim,
+        elements=float(shape.layers * tokens * touched), sequences=sequences,
+        at_once=tokens / sequences, head_dim=shape.head_dim,
         cache_read_bytes=2 * 2 * shape.key_value_heads * shape.head_dim * sequences * positions,
     )  # fmt: skip
 
@@ -164,7 +167,7 @@ def probed_time(work: Work, machine: Machine, layers: int) -> Time:
     kept = (1 - inside) * work.cache_read_bytes / machine.bandwidth_gb_s * 1000
     reading += kept
     attention = work.attended * at(machine.attention_ps, min(work.at_once, 64)) + kept
-    overhead = CALL_PS + ELEMENT_PS * work.elements / max(1, machine.threads)
+    overhead = CALL_PS + SEQUENCE_PS * work.sequences + ELEMENT_PS * work.elements / max(1, machine.threads)
     overhead += 1e6 * machine.node_us * NODES_A_LAYER * layers
     picoseconds = 1e-12
     return Time(
