@@ -39,7 +39,7 @@ def train(run: RunRef, artifact_key: Digest, evaluation_key: Digest, decision_ke
     bench, plan = workbench(), run.read()
     short, recipe = recorded_artifact(artifact_key)
     require_signed(run, short, evaluation_key, decision_key)
-    settings = placed(settings_of(plan, threads=bench.threads))
+    settings = placed(settings_of(plan, threads=bench.threads), accelerators=bench.fingerprint.hardware.accelerators)
     key = keys.training_key(run.inputs, short, recipe, settings)
 
     def find(_: Digest) -> Training | None:

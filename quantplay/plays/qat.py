@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from quantplay import process
@@ -10,6 +11,7 @@ from quantplay.errors import InputError
 from quantplay.plan import Plan
 from quantplay.plays.pin import Pinned
 from quantplay.process import Report
+from quantplay.qat.teacher import pick_precision
 from quantplay.quantizers.recipe import EACH_NAMED, HIGHER_PRECISION
 from quantplay.records import Artifact, Recipe, Training, TrainingSettings
 
@@ -28,11 +30,14 @@ def settings_of(plan: Plan, *, threads: int) -> TrainingSettings:
     )  # fmt: skip
 
 
-def placed(settings: TrainingSettings) -> TrainingSettings:
+def placed(settings: TrainingSettings, *, accelerators: Sequence[str]) -> TrainingSettings:
     """With the device and the precision that this machine takes where the plan leaves them open: other ones give other weights.
 
-    Asked in a child process, because only torch knows. Raises MissingDependency where the device asked for is not here.
+    accelerators: this machine's. Where there are some, a child process is asked, because only torch knows whether it can use
+    them. Raises MissingDependency where the device asked for is not here.
     """
+    if settings.device == "cpu" or (settings.device is None and not accelerators):
+        return settings.model_copy(update={"device": "cpu", "precision": settings.precision or pick_precision("cpu")})
     asked = {"device": settings.device, "precision": settings.precision}
     found = process.run("quantplay.qat.teacher:place_job", asked, threads=1).value
     return settings.model_copy(update=found)

@@ -139,9 +139,9 @@ def pick_device(asked: str | None) -> str:
 
 def pick_precision(device: str) -> Precision:
     """bfloat16 where matrix products in it are faster than in float32."""
-    import torch
-
     if device == "cuda":
+        import torch
+
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     _, flags = read_cpu()
     return "bfloat16" if FAST_BFLOAT16 & set(flags) else "float32"

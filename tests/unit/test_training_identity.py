@@ -7,8 +7,8 @@ from factories import digest, made_artifact, made_inputs, made_manifest, made_re
 
 from quantplay.digest import digest_of
 from quantplay.plan import Training
-from quantplay.plays import keys
-from quantplay.plays.qat import grid_recipe
+from quantplay.plays import keys, qat
+from quantplay.plays.qat import grid_recipe, placed
 from quantplay.quantizers.recipe import EACH_NAMED, HIGHER_PRECISION, MIXED
 from quantplay.records import TrainingSettings
 
@@ -25,6 +25,15 @@ def key(settings: TrainingSettings) -> str:
 def test_a_training_elsewhere_is_another_one(other: dict[str, object]) -> None:
     assert key(SETTINGS) == key(SETTINGS.model_copy())
     assert key(SETTINGS) != key(SETTINGS.model_copy(update=other))
+
+
+def test_without_an_accelerator_nothing_has_to_be_started_to_know_where_it_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(qat.process, "run", None)
+    found = placed(SETTINGS.model_copy(update={"device": None, "precision": None}), accelerators=())
+    assert found.device == "cpu"
+    assert found.precision in ("float32", "bfloat16")
 
 
 @pytest.mark.parametrize("open_", ["device", "precision"])
