@@ -18,7 +18,7 @@ from quantplay.plan_file import PlanFile, load_plan
 from quantplay.plays.business_case import Arithmetic, arithmetic
 from quantplay.plays.calibration import calibration_of, finding_faults, idle_waivers
 from quantplay.plays.check_ahead import ahead_faults, ahead_warnings
-from quantplay.plays.check_envelope import place_faults
+from quantplay.plays.check_envelope import extra_faults, place_faults
 from quantplay.plays.check_length import length_faults
 from quantplay.plays.check_memory import memory_faults
 from quantplay.plays.check_rules import (
@@ -153,6 +153,8 @@ def rule_faults(file: PlanFile, sets: Sets, base: Path, measured_here: bool) -> 
     if envelope is not None:
         yield from envelope_faults(file, envelope)
         yield from place_faults(file, envelope)
+        if measured_here:
+            yield from extra_faults(file, envelope)
     if measured_here and part.get("profile") == "production":
         yield from target_findings(file)
     if gate is not None:

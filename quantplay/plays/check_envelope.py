@@ -8,11 +8,25 @@ from quantplay.envelope.choose import order_for
 from quantplay.envelope.fitting import RULE, mismatch
 from quantplay.envelope.hardware import read_accelerators
 from quantplay.errors import Fault
+from quantplay.formats import TYPES
 from quantplay.plan import Envelope
 from quantplay.plan_file import PlanFile
+from quantplay.quantizers import missing_extra
 
 RUNS_WITH = ("llama.cpp", "transformers")
 """Runtimes that a run can measure with; any other can be planned for."""
+
+
+def extra_faults(file: PlanFile, envelope: Envelope) -> Iterator[Fault]:
+    """One fault a type whose format needs packages that are not installed here."""
+    for position, name in enumerate(envelope.types or order_for(envelope.runtime)):
+        kind = TYPES.get(name)
+        missing = missing_extra(kind.format) if kind is not None else None
+        if missing is not None:
+            yield file.fault(
+                ("envelope", "types", position), f"envelope.types[{position + 1}]: {missing.what}", value=f"{name}: not installed",
+                fix=missing.fix,
+            )  # fmt: skip
 
 
 def place_faults(file: PlanFile, envelope: Envelope) -> Iterator[Fault]:

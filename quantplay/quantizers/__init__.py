@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-from quantplay.errors import InputError
+from quantplay.errors import InputError, MissingDependency
+from quantplay.quantizers.folder_recipe import require_extra
 
 METHODS: dict[str, str] = {
     "gguf": "quantplay.quantizers.gguf",  # llama.cpp's own quantizer, with or without an importance matrix
@@ -18,6 +19,17 @@ METHODS: dict[str, str] = {
     "gptq": "quantplay.quantizers.gptq",  # gptqmodel, where a server asks for the older layout
 }
 """Serving format -> module that makes it. `METHODS[format] + ":quantize_job"` is the target for quantplay.process."""
+
+
+def missing_extra(serving_format: str) -> MissingDependency | None:
+    """The error with the install command where what makes this format is not installed; None where nothing is missing."""
+    made_by = method(serving_format)
+    try:
+        if hasattr(made_by, "MODULES"):
+            require_extra(serving_format, made_by.MODULES)
+    except MissingDependency as missing:
+        return missing
+    return None
 
 
 def method(serving_format: str) -> ModuleType:

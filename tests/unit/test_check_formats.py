@@ -1,0 +1,43 @@
+"""Plans for the formats of GPU servers: faults are told before anything heavy runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from plan_samples import edited, write_sample
+
+from quantplay.errors import Fault
+from quantplay.plays.check import check_plan
+from quantplay.quantizers import folder_recipe
+
+
+def faults_of(folder: Path, runtime: str, types: str, *, here: bool = True) -> list[Fault]:
+    text = edited("runtime: llama.cpp", f"runtime: {runtime}", edited("[Q4_K_M, Q5_K_M]", types))
+    return [
+        fault for fault in check_plan(write_sample(folder, text), measured_here=here).faults if "envelope" in fault.what
+    ]
+
+
+def test_a_type_for_transformers_is_a_good_plan(tmp_path: Path) -> None:
+    assert faults_of(tmp_path, "transformers", "[W8A8, BNB_INT8]") == []
+
+
+@pytest.mark.parametrize(("runtime", "kind"), [("llama.cpp", "W8A8"), ("transformers", "Q4_K_M")])
+def test_a_type_of_another_runtime_is_a_fault(tmp_path: Path, runtime: str, kind: str) -> None:
+    (fault,) = [fault for fault in faults_of(tmp_path, runtime, f"[{kind}]") if "can't run this type" in fault.what]
+    assert (fault.value, runtime in fault.what) == (kind, True)
+
+
+def test_a_missing_extra_is_told_with_its_command_before_the_baseline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_recipe, "find_spec", lambda name: None)
+    for name in ("here", "elsewhere"):
+        (tmp_path / name).mkdir()
+    (fault,) = faults_of(tmp_path / "here", "transformers", "[W8A8]")
+    assert "compressed-tensors needs llmcompressor and compressed_tensors" in fault.what
+    assert fault.fix == "pip install 'quantplay[compressed-tensors]'"
+    assert (
+        faults_of(tmp_path / "elsewhere", "transformers", "[W8A8]", here=False) == []
+    )  # the worker that measures may have it
