@@ -11,7 +11,7 @@ RULE = "envelope.wrong_move"
 MIB = 2**20
 LEAST_SAVED = 0.1  # share of the memory in use
 NO_TOLERANCE = 0.1  # percentage points: what rounding alone can move
-SAME_SPEED = 0.95  # time per token of full precision
+SURELY_SLOWER = 1.3  # times full precision's time per token: predictions of speed are no better
 DAYS = 30  # of a month
 
 
@@ -42,8 +42,8 @@ def reasons(
         words = candidates[0].prediction.kernel if candidates[0].prediction else ""
         if envelope.bottleneck not in ("memory", "storage"):
             yield f"No native support: no candidate has a kernel of its own on this chip ({words}), so no time is won."
-    elif envelope.bottleneck in ("latency", "throughput") and not any(is_faster(one, full) for one in candidates):
-        yield "No candidate is predicted to be faster than full precision here, and speed is what was to be won."
+    elif envelope.bottleneck in ("latency", "throughput") and all(is_slower(one, full) for one in candidates):
+        yield "Every candidate is predicted to be slower than full precision here, and speed is what was to be won."
     if gate is not None:
         strictest = min([one.max_drop for one in gate.slices.values()] + [gate.hardest.max_drop])
         if strictest < NO_TOLERANCE:
@@ -79,10 +79,11 @@ def limits_met(envelope: Envelope, full: Candidate) -> list[tuple[str, bool]]:
     return found
 
 
-def is_faster(one: Candidate, full: Candidate) -> bool:
+def is_slower(one: Candidate, full: Candidate) -> bool:
+    """By more than predictions are good for."""
     if one.prediction is None or full.prediction is None:
-        return True  # nothing is known against it
-    return one.prediction.time_per_token_ms < SAME_SPEED * full.prediction.time_per_token_ms
+        return False
+    return one.prediction.time_per_token_ms > SURELY_SLOWER * full.prediction.time_per_token_ms
 
 
 def monthly_gain(case: BusinessCase, full: Candidate, smallest: Candidate) -> float:

@@ -81,7 +81,7 @@ def test_a_kernel_slower_than_memory_is_named_as_what_holds_it_up(tmp_path: Path
     assert told is not None
     assert told.decode_bound == "compute"
     assert "held up by compute" in choice.chosen.reason
-    assert any("faster than full precision" in sentence for sentence in choice.wrong_moves)
+    assert any("slower than full precision" in sentence for sentence in choice.wrong_moves)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
