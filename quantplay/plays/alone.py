@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from quantplay import evalset, process
+from quantplay.engines.model_file import SUFFIX
 from quantplay.errors import InputError
 from quantplay.harness.server import require_runtime
 from quantplay.harness.server_load import ServedSpeed
@@ -139,11 +140,13 @@ def runtime_for(model: Path, asked: Runtime | None) -> Runtime:
         fits: tuple[Runtime, ...] = ("transformers", "vllm")
     elif model.suffix == ".gguf" and model.is_file():
         fits = ("llama.cpp", "llama.cpp-server")
+    elif model.suffix == SUFFIX and model.is_file():
+        fits = ("transformers",)
     else:
         raise InputError(
             "there is no such model" if not model.exists() else "this file is no model we can load",
             value=model,
-            allowed="a folder with safetensors (transformers), or a .gguf file (llama.cpp)",
+            allowed=f"a folder with safetensors, or an artifact's {SUFFIX} that holds one (transformers), or a .gguf file (llama.cpp)",
         )
     if asked is not None and asked not in fits:
         raise InputError(

@@ -8,6 +8,7 @@ import pytest
 
 from quantplay.engines.model_file import model_folder, write_model_file
 from quantplay.errors import InputError, IntegrityError
+from quantplay.plays.alone import runtime_for
 
 
 def made(folder: Path, *, at: int = 0) -> Path:
@@ -47,3 +48,10 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
         archive.addfile(tarfile.TarInfo("model/../../outside"))
     with pytest.raises(IntegrityError, match="leaves its folder"), model_folder(tmp_path / "out.tar"):
         pass
+
+
+def test_an_artifact_of_a_folder_is_evaluated_in_transformers_alone(tmp_path: Path) -> None:
+    write_model_file(made(tmp_path / "model"), tmp_path / "model.tar")
+    assert runtime_for(tmp_path / "model.tar", None) == "transformers"
+    with pytest.raises(InputError, match="can't load this model"):
+        runtime_for(tmp_path / "model.tar", "llama.cpp")
