@@ -51,7 +51,7 @@ ARGUMENTS: list[tuple[str, dict[str, str], str, int, tuple[str, ...]]] = [
     ("a set that is a folder", {}, "evaluate {tmp}/model {tmp}/model", 2, ("it is a folder",)),
     ("an endless set", {}, "evaluate {tmp}/model /dev/zero", 2, ("it is a pipe or a device",)),
     ("a plan for a set", {}, "evaluate {tmp}/model {tmp}/plan.yaml", 2, ("unknown or unsupported key",)),
-    ("a runtime that is none", {}, "evaluate {tmp}/model {tmp}/gate.jsonl --runtime vllm", 2, ("unknown runtime", "vllm", "transformers, llama.cpp")),
+    ("a runtime that is none", {}, "evaluate {tmp}/model {tmp}/gate.jsonl --runtime onnx", 2, ("unknown runtime", "vllm", "transformers, llama.cpp")),
     ("another runtime than the model's", {}, "evaluate {tmp}/model {tmp}/gate.jsonl --runtime llama.cpp", 2, ("can't load this model", "transformers", "leave --runtime out")),
     ("no batch", {}, "evaluate {tmp}/model {tmp}/gate.jsonl --batch 0", 2, ("'--batch'", "1")),
     ("a batch that is a word", {}, "evaluate {tmp}/model {tmp}/gate.jsonl --batch all", 2, ("'--batch'", "integer")),
