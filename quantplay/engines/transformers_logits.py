@@ -44,7 +44,9 @@ class FolderModel:
 
     @property
     def begin_token(self) -> int | None:
-        return self.tokenizer.bos_token_id  # type: ignore[return-value]
+        """The token that every text starts with, or None for a model that has none."""
+        begin, first = self.tokenizer.bos_token_id, self.ids("a", True)[0]
+        return first if first == begin else None
 
     @property
     def weights_bytes(self) -> int:
@@ -59,7 +61,12 @@ class FolderModel:
         return sum(layer.keys.nbytes + layer.values.nbytes for layer in layers)
 
     def tokenize(self, text: str) -> list[int]:
-        return [int(token) for token in self.tokenizer(text, add_special_tokens=False)["input_ids"]]  # type: ignore[arg-type, union-attr]
+        """Tokens of `text` behind the one that every text starts with, where there is one."""
+        begin = self.begin_token
+        return [*([] if begin is None else [begin]), *self.ids(text, False)]
+
+    def ids(self, text: str, special: bool) -> list[int]:
+        return [int(token) for token in self.tokenizer(text, add_special_tokens=special)["input_ids"]]  # type: ignore[arg-type, union-attr]
 
     def logits(self, tokens: Sequence[int], first: int = 0) -> NDArray[np.float32]:
         """Logits of positions `first` and on, (positions, vocabulary), from an empty cache."""
