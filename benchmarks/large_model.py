@@ -23,13 +23,19 @@ BILLION: dict[str, Any] = {
 SHARD_BYTES = 1 << 30
 
 
-def save_large_model(folder: Path, *, layers: int, seed: int = 7) -> int:
-    """Write a model of `BILLION`'s shapes with so many layers, bfloat16, in shards; returns its number of parameters.
+HALF_BILLION = BILLION | {
+    "hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 20, "num_attention_heads": 20, "num_key_value_heads": 5,
+}  # fmt: skip
+"""0.52 billion parameters."""
+
+
+def save_large_model(folder: Path, *, layers: int, seed: int = 7, shape: dict[str, Any] = BILLION) -> int:
+    """Write a model of this `shape` with so many layers, bfloat16, in shards; returns its number of parameters.
 
     Raises OutOfSpace where the disk can't hold it with its float32 GGUF and two quantized files.
     """
     config = json.loads((PILOT / "model" / "config.json").read_text(encoding="utf-8"))
-    config |= BILLION | {"num_hidden_layers": layers}
+    config |= shape | {"num_hidden_layers": layers}
     tensors = shapes(config)
     if config["tie_word_embeddings"]:
         del tensors["lm_head.weight"]
