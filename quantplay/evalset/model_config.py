@@ -41,6 +41,9 @@ def config_faults(files: Mapping[str, Path]) -> Iterator[Fault]:
             yield from model_faults(body)
 
 
+QUANTIZED_CONFIG = "says that the model is quantized already (`quantization_config`)"
+
+
 def model_faults(config: dict[str, Any]) -> Iterator[Fault]:
     kind = config.get("model_type")
     if not isinstance(kind, str) or not kind.strip():
@@ -50,7 +53,7 @@ def model_faults(config: dict[str, Any]) -> Iterator[Fault]:
         )  # fmt: skip
     if config.get("quantization_config") is not None:
         yield Fault(
-            where="config.json", what="says that the model is quantized already (`quantization_config`)",
+            where="config.json", what=QUANTIZED_CONFIG,
             value=printable(config["quantization_config"]), allowed="a full-precision model",
             fix="start from the weights this model was quantized from",
         )  # fmt: skip

@@ -11,7 +11,7 @@ from quantplay.digest import digest_of_file
 from quantplay.errors import Fault, InputError
 from quantplay.evalset.finite import require_finite_weights
 from quantplay.evalset.jsonl import printable, refuse_faults
-from quantplay.evalset.model_config import config_faults, embedding_faults, read_json
+from quantplay.evalset.model_config import QUANTIZED_CONFIG, config_faults, embedding_faults, read_json
 from quantplay.evalset.weights import BrokenWeightsError, Tensor, read_header
 from quantplay.records import FileEntry, Manifest
 
@@ -40,8 +40,10 @@ def manifest_of_model(folder: Path, source: str, revision: str | None = None) ->
     return Manifest.of("model", source, entries, revision)
 
 
-def model_files(folder: Path) -> dict[str, Path]:
+def model_files(folder: Path, *, quantized: bool = False) -> dict[str, Path]:
     """(path relative to the folder) -> file, of every file but hidden ones. Of the weights only the headers are read.
+
+    quantized: weights that are quantized already are fine; they are to be served, not to be quantized.
 
     Raises InputError with all faults: pickles, code, links that leave the folder, no config, tokenizer or weights,
     configuration files that are broken or ask for code, truncated or malformed safetensors, weights that are quantized
@@ -54,7 +56,7 @@ def model_files(folder: Path) -> dict[str, Path]:
     faults: list[Fault] = []
     files = dict(visible_files(folder, folder.resolve(), faults))
     faults += missing_parts(folder, files)
-    faults += config_faults(files)
+    faults += [fault for fault in config_faults(files) if not (quantized and fault.what == QUANTIZED_CONFIG)]
     tensors: dict[str, dict[str, Tensor]] = {}
     for name, path in files.items():
         faults += refused_kind(name)
@@ -65,7 +67,7 @@ def model_files(folder: Path) -> dict[str, Path]:
                 faults.append(Fault(where=name, what=f"not usable as weights: {error}", fix="copy the file again"))
     if INDEX in files:
         faults += index_faults(files, tensors)
-    faults += tensor_faults(tensors)
+    faults += tensor_faults(tensors, quantized)
     faults += embedding_faults(files, {name: one for found in tensors.values() for name, one in found.items()})
     refuse_faults(f"the model in {folder}", faults)
     return files
@@ -131,7 +133,7 @@ def missing_parts(folder: Path, files: dict[str, Path]) -> Iterator[Fault]:
         )  # fmt: skip
 
 
-def tensor_faults(tensors: Mapping[str, Mapping[str, Tensor]]) -> Iterator[Fault]:
+def tensor_faults(tensors: Mapping[str, Mapping[str, Tensor]], quantized: bool) -> Iterator[Fault]:
     """Weights that are quantized already or empty, and tensors that two files of the top folder hold."""
     places: dict[str, list[str]] = defaultdict(list)
     for file, found in tensors.items():
@@ -139,7 +141,7 @@ def tensor_faults(tensors: Mapping[str, Mapping[str, Tensor]]) -> Iterator[Fault
             if "/" not in file:
                 places[name].append(file)
             where = printable(f"{file}: {name}")
-            if name.endswith("weight") and tensor.dtype not in FULL_PRECISION:
+            if name.endswith("weight") and tensor.dtype not in FULL_PRECISION and not quantized:
                 yield Fault(
                     where=where, what="is not full precision", value=tensor.dtype, allowed=", ".join(FULL_PRECISION),
                     fix="start from the model's full-precision weights",

@@ -76,7 +76,7 @@ def measure_alone(
 
     chosen = runtime_for(model, runtime)
     if model.is_dir():
-        evalset.model_files(model)
+        evalset.model_files(model, quantized=True)
         evalset.require_finite_weights(model)
     if chosen in SERVERS:
         require_runtime("vllm" if chosen == "vllm" else "llama.cpp")

@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 from quantplay.digest import digest_of_file
 from quantplay.errors import InputError
-from quantplay.evalset import manifest_of_files, manifest_of_model, resolve_model
+from quantplay.evalset import manifest_of_files, manifest_of_model, model_files, resolve_model
 from quantplay.evalset.weights import BrokenWeightsError, read_header
 from quantplay.plan import ModelSource
 
@@ -80,6 +80,16 @@ def test_all_that_is_missing_is_listed(tmp_path: Path) -> None:
     assert len(refused(tmp_path)) == 4
     with pytest.raises(InputError, match="no such model folder"):
         manifest_of_model(tmp_path / "none", "none")
+
+
+def test_quantized_weights_are_served_and_never_quantized_again(folder: Path) -> None:
+    (folder / "config.json").write_text('{"model_type": "llama", "quantization_config": {"quant_method": "gptq"}}')
+    save_file({"q_proj.weight": np.ones((2, 2), np.int8)}, folder / "model.safetensors")
+    assert set(model_files(folder, quantized=True)) == {"config.json", "model.safetensors", "tokenizer.json"}
+    assert ["quantized already" in text or "full precision" in text for text in refused(folder)] == [True, True]
+    (folder / "weights.bin").write_bytes(b"x")
+    with pytest.raises(InputError, match="pickle"):
+        model_files(folder, quantized=True)
 
 
 def test_a_config_that_is_no_config(folder: Path) -> None:
