@@ -166,6 +166,8 @@ def test_without_a_machine_nothing_is_predicted_and_the_order_is_as_before(tmp_p
 @pytest.mark.parametrize(("name", "chip"), CHIPS.items())
 def test_every_chip_has_a_source_and_numbers(name: str, chip: Any) -> None:
     assert chip.source.startswith("https://")
+    assert chip.seen
+    assert all(page.startswith("https://") for page in chip.seen)
     assert chip.bandwidth_gb_s > 0
     assert chip.tflops["int8"] >= chip.tflops["bfloat16"] > 0
     assert ("fp8" in chip.tflops) == (chip.architecture in FP8_UNITS)
