@@ -60,13 +60,18 @@ def row(one: Candidate, wide: bool) -> list[str]:
     cells = [str(one.rank) if one.rank else "", one.type, f"{one.total_bytes / MIB:,.0f} MiB"]
     cells += [milliseconds(told.time_to_first_token_ms), milliseconds(told.time_per_token_ms)] if told else ["", ""]
     if wide:
-        cells += [f"{told.tokens_per_second:,.3g}", told.decode_bound] if told else ["", ""]
+        cells += [whole(told.tokens_per_second), told.decode_bound] if told else ["", ""]
     cells += ["yes" if told is None or told.native else "no", "yes" if one.fits else "no"]
     return cells
 
 
+def whole(value: float) -> str:
+    """Three digits that count, and no power of ten written out: predictions are good for no more."""
+    return f"{float(f'{value:.3g}'):,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def milliseconds(value: float) -> str:
-    return f"{value:,.3g} ms" if value < 1000 else f"{value / 1000:,.3g} s"
+    return f"{value:.3g} ms" if value < 1000 else f"{value / 1000:,.3g} s"
 
 
 def predicted_parts(
