@@ -17,7 +17,7 @@ from quantplay.envelope.memory import estimate
 from quantplay.envelope.mix import BULK, stored_types
 from quantplay.envelope.shape import read_shape
 from quantplay.errors import InputError, IntegrityError, OutOfSpace
-from quantplay.formats import TYPES
+from quantplay.formats import TYPES, types_of
 from quantplay.quantizers import METHODS, method
 from quantplay.quantizers.gguf import RECIPE_KEY, expand_overrides, quantize, read_tensors, require_covered
 from quantplay.quantizers.importance import ImportanceMatrix
@@ -26,7 +26,7 @@ from quantplay.records import Artifact
 # --- llama.cpp's quantizer -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("kind", types_of("llama.cpp"))
 def test_a_type_is_as_large_as_foretold_loads_and_answers(
     kind: str, reference_gguf: Path, pilot: Path, tmp_path: Path
 ) -> None:
@@ -59,7 +59,7 @@ def test_the_mix_is_llama_cpps_own(
     )  # fmt: skip
     shapes = {name: tensor.shape for name, tensor in read_tensors(source).items()}
     importance = even_importance(source)
-    for kind in TYPES:
+    for kind in types_of("llama.cpp"):
         for given in (False, True):
             expected = stored_types(
                 shapes, kind, layers=layers, heads_per_group=heads // key_value_heads, importance=given
@@ -292,6 +292,6 @@ def test_the_registry_is_complete() -> None:
     assert {kind.format for kind in TYPES.values()} == METHODS.keys()
     for serving_format in METHODS:
         module = method(serving_format)
-        assert all(callable(getattr(module, name)) for name in ("build_recipe", "quantize", "quantize_job"))
+        assert all(callable(getattr(module, name)) for name in ("build_recipe", "quantize_job"))
     with pytest.raises(InputError, match="gguf"):
         method("safetensors-of-tomorrow")
