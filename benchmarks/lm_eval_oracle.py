@@ -36,7 +36,7 @@ from quantplay.settings import settings
 DECODING = Decoding(max_tokens=64, stop=("\n",))
 CONTEXT_TOKENS = 512
 BATCH = 16
-NOISE = 0.23  # of each matrix' standard deviation: about half of the answers are wrong
+NOISE = 0.25  # of each matrix' standard deviation: about half of the answers are wrong
 SERVED = "llama.cpp as served"  # with llama.cpp's own float16 cache, as the arms of a run
 QUICK_ITEMS = 6  # a slice
 
