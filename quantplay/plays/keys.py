@@ -57,7 +57,7 @@ def looked_at(inputs: Inputs) -> tuple[Digest, Digest]:
 
 
 def baseline_key(plan: Plan, inputs: Inputs, harness: Digest, fingerprint: Fingerprint) -> Digest:
-    """Model, evaluation set, harness, hardware and stack; and what the plan lets vary in how it is measured."""
+    """Model, evaluation set, harness, hardware, stack and serving runtime; and what the plan lets vary in how it is measured."""
     return digest_of(
         {
             "play": "baseline",
@@ -66,6 +66,7 @@ def baseline_key(plan: Plan, inputs: Inputs, harness: Digest, fingerprint: Finge
             "heldout": inputs.heldout.content,
             "harness": harness,
             "fingerprint": fingerprint.digest(),
+            "runtime": plan.envelope.runtime,
             "served": served(plan),
             "hardest_share": plan.gate.hardest.share,
             "seed": plan.seed,
