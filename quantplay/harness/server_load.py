@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from quantplay.errors import InputError, ServiceUnavailable
 from quantplay.harness.server import Server, Serving, served
+from quantplay.harness.speed import spread
 from quantplay.harness.speed_load import answer_tokens
 from quantplay.process import Report
 from quantplay.records import Record, Spread
@@ -164,8 +163,3 @@ def served_job(payload: dict[str, Any], report: Report) -> dict[str, Any]:
             max_tokens=answer_tokens(serving.context_tokens),
         )
     return found.body()
-
-
-def spread(values: Sequence[float]) -> Spread:
-    low, high = np.percentile(values, [50, 95])
-    return Spread(p50=float(low), p95=float(high))
