@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+from quantplay.envelope.jobs import free_bytes
 from quantplay.errors import InputError
 from quantplay.records import Recipe
 
@@ -30,19 +31,9 @@ def needed_bytes(recipe: Recipe, shapes: Sequence[tuple[int, ...]], source_bytes
     return int(SPARE * (LIBRARIES_BYTES + source_bytes + 2 * largest * 4 + activations + moments))
 
 
-def available_bytes() -> int:
-    """Memory a new process can have without swapping: the machine's, or what is left of the container's limit."""
-    import psutil
-
-    from quantplay.envelope.hardware import read_memory
-
-    here = psutil.virtual_memory()
-    return min(int(here.available), read_memory() - (int(here.total) - int(here.available)))
-
-
 def require_memory(recipe: Recipe, shapes: Sequence[tuple[int, ...]], source_bytes: int) -> None:
     """Raise InputError where the work would not fit."""
-    needed, available = needed_bytes(recipe, shapes, source_bytes), available_bytes()
+    needed, available = needed_bytes(recipe, shapes, source_bytes), free_bytes()
     if needed > available:
         raise InputError(
             f"this machine has too little memory to make {recipe.type} of this model",

@@ -133,9 +133,9 @@ def test_too_little_memory_is_told_before_the_work(monkeypatch: pytest.MonkeyPat
     shapes = [(4096, 4096), (11008, 4096), (4096, 11008)]
     needed = fitting.needed_bytes(recipe("W4A16"), shapes, 4 * 10**9)
     assert needed > fitting.needed_bytes(recipe("W4A16", calibration_samples=0), shapes, 4 * 10**9) > 4 * 10**9
-    monkeypatch.setattr(fitting, "available_bytes", lambda: needed)
+    monkeypatch.setattr(fitting, "free_bytes", lambda: needed)
     fitting.require_memory(recipe("W4A16"), shapes, 4 * 10**9)
-    monkeypatch.setattr(fitting, "available_bytes", lambda: needed - 1)
+    monkeypatch.setattr(fitting, "free_bytes", lambda: needed - 1)
     with pytest.raises(InputError, match="too little memory to make W4A16"):
         fitting.require_memory(recipe("W4A16"), shapes, 4 * 10**9)
 
