@@ -7,11 +7,14 @@ SHELL := /bin/sh
 # Threads that wait spin by default; beside one busy core that makes llama.cpp 25 times slower.
 export OMP_WAIT_POLICY ?= passive
 
-# Fast folders first, whole runs last, a new folder in between without a change here.
+# In one process: fast folders first, whole runs last, a new folder in between without a change here.
 TEST_FOLDERS := $(filter-out %/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)))
 FIRST := tests/unit tests/store
 LAST := tests/flows tests/e2e
 TESTS ?= $(filter $(TEST_FOLDERS),$(FIRST)) $(filter-out $(FIRST) $(LAST),$(TEST_FOLDERS)) $(filter $(TEST_FOLDERS),$(LAST))
+
+# Folders that share one running platform stay in one process (tests/conftest.py); the rest goes to whoever is free.
+AT_ONCE ?= -n logical --maxprocesses 4 --dist loadgroup
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -23,7 +26,7 @@ pilot: setup ## the whole playbook on a small real model, from baseline to a ver
 	@.venv/bin/quantplay pilot
 
 test: setup ## every test; choose with TESTS="tests/unit tests/store"
-	@.venv/bin/python -m pytest $(TESTS)
+	@.venv/bin/python -m pytest $(AT_ONCE) $(TESTS)
 
 lint: setup ## ruff, pyright and the import contracts
 	@.venv/bin/ruff check
