@@ -152,6 +152,7 @@ def candidate(kind: str, found: MemoryEstimate, missed: tuple[str, ...], shape: 
         fits=not missed,
         rank=1,
         reason=reason(kind, found, missed, shape),
+        held_bytes=found.held_bytes if found.held_bytes != found.weights_bytes else 0,
     )
 
 
@@ -162,6 +163,8 @@ def reason(kind: str, found: MemoryEstimate, missed: tuple[str, ...], shape: Mod
         f"{found.bits_per_weight:.2f} bits a weight, file about {mib(found.file_bytes)}, "
         f"weights {change} the source's {mib(shape.source_bytes)}"
     )
+    if found.held_bytes > found.weights_bytes:
+        text += f", unpacked to {mib(found.held_bytes)} in memory"
     if found.fallbacks:
         then = "fall back to a larger type" if TYPES[kind].format == "gguf" else "most kernels refuse"
         text += (

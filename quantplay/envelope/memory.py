@@ -19,6 +19,7 @@ from quantplay.formats import TYPES
 
 CACHE_PADDING = 256  # llama.cpp rounds the cache of a sequence up to this many tokens
 CACHE_TYPE = "F16"  # of keys and values, where a plan says nothing
+WIDE = 4  # bytes of a float32
 RESERVE = 0.05  # share added for what no formula names: allocator, tokenizer tables, thread stacks
 FILE_ALIGNMENT = 32
 BYTES_PER_TOKEN_NAME = 25  # tokenizer table in the file: text with its length, score, kind
@@ -31,7 +32,10 @@ BYTES_PER_TOKEN_BESIDE = 50  # tokenizer.json of a folder: text, number, merges
 class MemoryEstimate:
     """Bytes one type takes while serving `batch` sequences of `context_tokens`."""
 
-    weights_bytes: int  # exact for dense decoder models
+    weights_bytes: int  # as stored; exact for dense decoder models
+    held_bytes: (
+        int  # weights in memory while it serves: as stored, or unpacked where the runtime computes on unpacked ones
+    )
     weights: int  # how many numbers that is
     file_bytes: int  # weights, tokenizer and header
     cache_bytes: int
@@ -47,7 +51,7 @@ class MemoryEstimate:
 
     @property
     def total_bytes(self) -> int:
-        return self.weights_bytes + self.cache_bytes + self.working_bytes + self.reserve_bytes
+        return self.held_bytes + self.cache_bytes + self.working_bytes + self.reserve_bytes
 
     @property
     def bits_per_weight(self) -> float:
@@ -56,16 +60,17 @@ class MemoryEstimate:
 
 def estimate(
     shape: ModelShape, kind: str, *, context_tokens: int, batch: int, importance: bool, runtime: str = "llama.cpp",
-    cache_type: str = CACHE_TYPE, repacked: frozenset[str] = frozenset(),
+    device: str = "cpu", cache_type: str | None = None, repacked: frozenset[str] = frozenset(),
 ) -> MemoryEstimate:  # fmt: skip
-    """Estimate type `kind` of formats.TYPES served by `runtime`. Weights follow the format's own rules; activations and
-    reserve are upper estimates. repacked: ggml types the runtime lays out anew while it loads them."""
+    """Estimate type `kind` of formats.TYPES served by `runtime` on a cpu or a gpu. Weights follow the format's own rules;
+    activations and reserve are upper estimates. repacked: ggml types the runtime lays out anew while it loads them."""
     made = runtime_of(runtime)
+    wide = runtime == "transformers" and device == "cpu"  # computes in float32 there, and keeps its cache so
     cache = cache_bytes(
         shape,
         context_tokens=context_tokens,
         batch=batch,
-        cache_type=cache_type,
+        cache_type=cache_type or ("F32" if wide else CACHE_TYPE),
         windows=made.windows,
         padding=made.padding,
     )
@@ -77,18 +82,23 @@ def estimate(
         loading = sum(size for name, size in zip(shape.tensors, sizes, strict=True) if types[name] in repacked)
         beside = sum(-size % FILE_ALIGNMENT for size in sizes) + FILE_HEADER_BYTES
         beside += BYTES_PER_TENSOR_ENTRY * len(sizes) + BYTES_PER_TOKEN_NAME * shape.vocabulary
-        short = fallbacks(shape, kind)
+        short, held = fallbacks(shape, kind), weights_bytes
     else:
         weights_bytes, loading = packed_bytes(shape, kind, full_bytes=shape.source_width), 0
         beside = BYTES_PER_TENSOR_ENTRY * len(shape.tensors) + BYTES_PER_TOKEN_BESIDE * shape.vocabulary
-        short = unaligned(shape, kind)
+        short, held = unaligned(shape, kind), weights_bytes
+        if wide and TYPES[kind].format == "compressed-tensors":  # unpacked at the first pass, one layer after the other
+            held = WIDE * shape.weights
+        elif wide:
+            held = packed_bytes(shape, kind, full_bytes=WIDE)
     return MemoryEstimate(
         weights_bytes=weights_bytes,
+        held_bytes=held,
         weights=shape.weights,
         file_bytes=weights_bytes + beside,
         cache_bytes=cache,
         activation_bytes=activations,
-        reserve_bytes=made.base_bytes + int(RESERVE * (weights_bytes + cache + activations)),
+        reserve_bytes=made.base_bytes + int(RESERVE * (held + cache + activations)),
         loading_bytes=loading,
         fallbacks=short,
     )

@@ -63,7 +63,7 @@ def probed_types(shape: ModelShape, kinds: Sequence[str]) -> tuple[str, ...]:
 def memory_of(shape: ModelShape, kind: str, envelope: Envelope, machine: Machine | None) -> MemoryEstimate:
     return estimate(
         shape, kind, context_tokens=envelope.context_tokens, batch=envelope.batch, runtime=envelope.runtime,
-        importance=uses_importance(TYPES[kind]), repacked=repacked_types(machine),
+        device=envelope.device, importance=uses_importance(TYPES[kind]), repacked=repacked_types(machine),
     )  # fmt: skip
 
 

@@ -46,7 +46,7 @@ def compare(
     if one is None:
         return ()
     found = [
-        compared("weights", one.weights_bytes / MIB, measured.weights_bytes / MIB, "MiB"),
+        compared("weights", (one.held_bytes or one.weights_bytes) / MIB, measured.weights_bytes / MIB, "MiB"),
         compared("key-value cache", one.cache_bytes / MIB, measured.cache_bytes / MIB, "MiB"),
         compared("peak memory", one.total_bytes / MIB, measured.peak_resident_bytes / MIB, "MiB"),
     ]

@@ -72,6 +72,7 @@ def sizes_of(plan: Plan, model_folder: Path) -> tuple[TypeSize, ...]:
                 batch=envelope.batch,
                 importance=uses_importance(kind),
                 runtime=envelope.runtime,
+                device=envelope.device,
             )
             found.append(
                 TypeSize(

@@ -39,8 +39,9 @@ class Candidate(Record):
     rank: int  # 1 is tried first
     reason: str
     prediction: Prediction | None = None
+    held_bytes: int = 0  # of the weights in memory where that is more than `weights_bytes`: unpacked; 0 where it is not
 
-    later = frozenset({"prediction"})
+    later = frozenset({"prediction", "held_bytes"})
 
 
 class EnvelopeChoice(Record):
