@@ -91,7 +91,7 @@ def compare(kind: str, model: Path, top: Path) -> dict[str, Cost]:
 def recipe_of(kind: str) -> Recipe:
     """What the play's job needs to know; nothing here is recorded."""
     serving = TYPES[kind]
-    calibrated = kind in ("W4A16", "W4A16_AWQ", "W8A8")
+    calibrated = kind in ("W4A16", "W4A16_AWQ", "W8A8", "W8A16")
     return Recipe(
         format=serving.format, type=kind, method="benchmark", bits_per_weight=serving.bits_per_weight, bits_activations=16,
         group_size=serving.group_size, importance_matrix=False, tensor_types={}, higher_precision=HIGHER_PRECISION,

@@ -110,6 +110,10 @@ TYPES: dict[str, ServingType] = {
         format="compressed-tensors", bits_per_weight=8, nominal_bits=8, group_size=0, block_size=1, ftype=None,
         note="SmoothQuant and GPTQ; activations in 8 bits as well, a scale a row and a token",
     ),
+    "W8A16": ServingType(
+        format="compressed-tensors", bits_per_weight=8.125, nominal_bits=8, group_size=128, block_size=128, ftype=None,
+        note="GPTQ, symmetric: a 16-bit scale a group; activations as they are",
+    ),
     "FP8_DYNAMIC": ServingType(
         format="compressed-tensors", bits_per_weight=8, nominal_bits=8, group_size=0, block_size=1, ftype=None,
         note="weights and activations as 8-bit floats, a scale a row and a token; no calibration",

@@ -131,6 +131,7 @@ class Kernel:
 
 
 MARLIN = Kernel(native=True, arithmetic="bfloat16", words="4-bit weights unpacked inside a fused kernel (Marlin)")
+MARLIN_8 = Kernel(native=True, arithmetic="bfloat16", words="8-bit weights unpacked inside a fused kernel (Marlin)")
 NONE = Kernel(
     native=False, arithmetic="bfloat16", words="no kernel of its own: unpacked to full precision before every use", unpacks=True
 )  # fmt: skip
@@ -162,6 +163,8 @@ def kernel_of(kind: str, format_name: str, runtime: str, chip: Chip | None) -> K
         return NONE
     if kind in ("W4A16", "W4A16_AWQ", "GPTQ_INT4"):
         return MARLIN if runtime == "vllm" and architecture in MARLIN_RUNS else NONE
+    if kind == "W8A16":
+        return MARLIN_8 if runtime == "vllm" and architecture in MARLIN_RUNS else NONE
     if kind == "FP8_DYNAMIC":
         return FP8 if architecture in FP8_UNITS else FP8_WEIGHTS
     if kind == "W8A8":

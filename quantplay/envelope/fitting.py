@@ -8,7 +8,7 @@ from quantplay.plan import Envelope
 
 RULE = "envelope.format"
 MANY = 8  # requests at a time that make a server of a GPU a busy one
-FOUR_BIT_GPU = ("W4A16", "W4A16_AWQ", "GPTQ_INT4")
+PACKED_FOR_GPU = ("W4A16", "W4A16_AWQ", "W8A16", "GPTQ_INT4")
 
 
 def mismatch(envelope: Envelope, kinds: tuple[str, ...]) -> str | None:
@@ -18,7 +18,7 @@ def mismatch(envelope: Envelope, kinds: tuple[str, ...]) -> str | None:
         return (
             f"{envelope.runtime} serves on {' or '.join(made.devices)}, and this plan's device is a {envelope.device}."
         )
-    packed = [kind for kind in kinds if kind in FOUR_BIT_GPU]
+    packed = [kind for kind in kinds if kind in PACKED_FOR_GPU]
     if envelope.device == "cpu" and packed:
         return (
             f"{', '.join(packed)} is made for GPU kernels; on a CPU every weight is unpacked before every use, which is slower than full "

@@ -15,7 +15,7 @@ from quantplay.envelope.shape import ModelShape
 from quantplay.formats import TYPES, ServingType
 
 GPTQ_SCALE_BYTES = 2  # float16 whatever the source
-PER_WORD = 8  # 4-bit values in an int32
+WORD_BITS = 32  # of the integers that hold packed values
 ASYMMETRIC = ("W4A16_AWQ", "GPTQ_INT4")
 """Types that keep a 4-bit zero a group as well; GPTQ's container does even where every zero is the same."""
 
@@ -38,13 +38,14 @@ def linear_bytes(shape: Shape, kind: str, serving: ServingType, full_bytes: int 
     """One linear layer, or those of all experts of a layer. Scales have the source's precision, but for GPTQ's."""
     scale = GPTQ_SCALE_BYTES if serving.format == "gptq" else full_bytes
     columns, rows, count = shape[0], shape[1], prod(shape[2:])
-    if serving.nominal_bits == 8:
+    if not serving.group_size:
         beside = 4 * rows + 1 if serving.format == "bitsandbytes" else scale * rows
         return count * (columns * rows + beside)
     groups = up(columns, serving.group_size)
-    size = 4 * up(columns, PER_WORD) * rows + scale * groups * rows
+    per_word = WORD_BITS // serving.nominal_bits
+    size = 4 * up(columns, per_word) * rows + scale * groups * rows
     if kind in ASYMMETRIC:
-        size += 4 * up(rows, PER_WORD) * groups
+        size += 4 * up(rows, per_word) * groups
     return count * (size + (4 * columns if serving.format == "gptq" else 16))
 
 

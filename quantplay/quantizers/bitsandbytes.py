@@ -8,14 +8,15 @@ from typing import Any
 
 from quantplay.engines.transformers_model import load_model
 from quantplay.plan import Plan
-from quantplay.quantizers.folder import Progress, Stored, make, stored_dtype, targets
+from quantplay.quantizers.folder import Progress, make, stored_dtype, targets
 from quantplay.quantizers.folder_recipe import folder_recipe, require_extra
+from quantplay.quantizers.stored_layers import Stored
 from quantplay.records import Inputs, Recipe
 
 FORMAT = "bitsandbytes"
 MODULES = ("bitsandbytes", "accelerate")
 METHODS: dict[str, str] = {"BNB_INT8": "bitsandbytes-int8"}
-STORED = Stored(parts={"weight": "I8", "SCB": "F32"})
+STORED: dict[str, Stored] = {"BNB_INT8": Stored(parts={"weight": "I8", "SCB": "F32"})}
 
 
 def build_recipe(
@@ -30,8 +31,8 @@ def build_recipe(
     )  # fmt: skip
 
 
-def compress(recipe: Recipe, model_folder: Path, calibration_file: Path, out: Path) -> dict[str, tuple[int, ...]]:
-    """Quantize while loading, which is bitsandbytes' way, and save below `out`; the layers that were meant."""
+def compress(recipe: Recipe, model_folder: Path, calibration_file: Path, out: Path) -> dict[str, str]:
+    """Quantize while loading, which is bitsandbytes' way, and save below `out`; the layers that were meant, with their types."""
     from transformers import BitsAndBytesConfig
 
     dtype = stored_dtype(model_folder)

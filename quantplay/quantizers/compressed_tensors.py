@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 from quantplay.engines.transformers_model import load_model, load_tokenizer
 from quantplay.plan import Plan
 from quantplay.quantizers.calibrating import token_samples
-from quantplay.quantizers.folder import Progress, Stored, make, stored_dtype, targets
+from quantplay.quantizers.folder import Progress, make, stored_dtype, targets
 from quantplay.quantizers.folder_recipe import folder_recipe, require_extra
+from quantplay.quantizers.layer_types import FULL, with_types
+from quantplay.quantizers.stored_layers import Stored
 from quantplay.records import Inputs, Recipe
 
 if TYPE_CHECKING:
@@ -25,14 +27,16 @@ MODULES = ("llmcompressor", "compressed_tensors")
 METHODS: dict[str, str] = {
     "W4A16": "llm-compressor-gptq",
     "W4A16_AWQ": "llm-compressor-awq",
+    "W8A16": "llm-compressor-gptq",
     "W8A8": "llm-compressor-smoothquant-gptq",
     "FP8_DYNAMIC": "llm-compressor-fp8",
 }
 """Type -> how it is made. To add one: a line here, in `modifiers` and in `STORED`, and in formats.TYPES."""
 
 STORED: dict[str, Stored] = {
-    "W4A16": Stored(parts={"weight_packed": "I32", "weight_scale": "*"}),
-    "W4A16_AWQ": Stored(parts={"weight_packed": "I32", "weight_scale": "*", "weight_zero_point": "I32"}),
+    "W4A16": Stored(parts={"weight_packed": "I32", "weight_scale": "*"}, per_word=8),
+    "W4A16_AWQ": Stored(parts={"weight_packed": "I32", "weight_scale": "*", "weight_zero_point": "I32"}, per_word=8),
+    "W8A16": Stored(parts={"weight_packed": "I32", "weight_scale": "*"}, per_word=4),
     "W8A8": Stored(parts={"weight": "I8", "weight_scale": "*"}),
     "FP8_DYNAMIC": Stored(parts={"weight": "F8_E4M3", "weight_scale": "*"}),
 }
@@ -43,12 +47,16 @@ def build_recipe(
     plan: Plan, kind: str, inputs: Inputs, *, threads: int, converter: str | None = None,
     tensor_types: Mapping[str, str] | None = None, importance: bool | None = None,
 ) -> Recipe:  # fmt: skip
-    """Recipe for type `kind`; `converter`, `tensor_types` and `importance` are GGUF's. Raises MissingDependency, InputError."""
+    """Recipe for type `kind`; `converter` and `importance` are GGUF's.
+
+    tensor_types: of a mix, "^escaped.name.of.a.layer$" -> a type of layer_types.MIXED, or `full`. Raises MissingDependency, InputError.
+    """
     require_extra(FORMAT, MODULES)
-    return folder_recipe(
+    recipe = folder_recipe(
         plan, kind, inputs, serving_format=FORMAT, method=METHODS.get(kind, ""), packages=("llmcompressor", "compressed-tensors"),
         threads=threads, calibrated=kind != "FP8_DYNAMIC", bits_activations=8 if kind in ("W8A8", "FP8_DYNAMIC") else 16,
     )  # fmt: skip
+    return with_types(recipe, tensor_types or {})
 
 
 def smoothing(layers: Iterable[str]) -> list[tuple | list] | None:
@@ -66,16 +74,24 @@ def smoothing(layers: Iterable[str]) -> list[tuple | list] | None:
     ]
 
 
-def modifiers(kind: str, layers: Iterable[str]) -> list[Any]:
-    """llm-compressor's steps for `kind`, over every linear layer but the output matrix. layers: names of the model's modules."""
+def modifiers(kind: str, layers: Iterable[str], types: Mapping[str, str] | None = None) -> list[Any]:
+    """llm-compressor's steps for `kind`, over every linear layer but the output matrix. layers: names of the model's modules.
+
+    types: of a mix, layer -> one of layer_types.MIXED or `FULL`: each is named to llm-compressor, so that its patterns play no part.
+    """
     from llmcompressor.modifiers.gptq import GPTQModifier
     from llmcompressor.modifiers.quantization import QuantizationModifier
     from llmcompressor.modifiers.transform.awq import AWQModifier
     from llmcompressor.modifiers.transform.smoothquant import SmoothQuantModifier
 
+    if types:
+        named: dict[str, list[str]] = {}
+        for layer, one in types.items():
+            named.setdefault(one, []).append(layer)
+        return [GPTQModifier(ignore=["lm_head", *named.pop(FULL, [])], scheme=named)]
     spared: Any = {"targets": ["Linear"], "ignore": ["lm_head"]}
-    if kind == "W4A16":
-        return [GPTQModifier(scheme="W4A16", **spared)]
+    if kind in ("W4A16", "W8A16"):
+        return [GPTQModifier(scheme=kind, **spared)]
     if kind == "W4A16_AWQ":
         return [AWQModifier(), QuantizationModifier(scheme="W4A16_ASYM", **spared)]
     if kind == "W8A8":
@@ -84,8 +100,8 @@ def modifiers(kind: str, layers: Iterable[str]) -> list[Any]:
     return [QuantizationModifier(scheme="FP8_DYNAMIC", **spared)]
 
 
-def compress(recipe: Recipe, model_folder: Path, calibration_file: Path, out: Path) -> dict[str, tuple[int, ...]]:
-    """Quantize the model and save it below `out`, in the source's own precision; the layers that were meant."""
+def compress(recipe: Recipe, model_folder: Path, calibration_file: Path, out: Path) -> dict[str, str]:
+    """Quantize the model and save it below `out`, in the source's own precision; the layers that were meant, with their types."""
     import torch
     from llmcompressor.entrypoints.oneshot import oneshot
 
@@ -94,7 +110,8 @@ def compress(recipe: Recipe, model_folder: Path, calibration_file: Path, out: Pa
     meant = targets(model, recipe)
     loader = calibration(recipe, model_folder, calibration_file) if recipe.calibration_samples else None
     with unpinned():
-        steps = modifiers(recipe.type, [name for name, _ in model.named_modules()])
+        names = [name for name, _ in model.named_modules()]
+        steps = modifiers(recipe.type, names, meant if recipe.tensor_types else None)
         oneshot(model=model, tokenizer=str(model_folder), recipe=steps, dataset=loader)
     model.save_pretrained(str(out), save_compressed=True)
     return meant
@@ -135,6 +152,6 @@ def quantize_job(payload: dict[str, Any], report: Progress) -> dict[str, Any]:
     require_extra(FORMAT, MODULES)
     recipe = Recipe.model_validate(payload["recipe"])
     return make(
-        recipe, compress, STORED[recipe.type], model=Path(payload["model"]), calibration=Path(payload["calibration"]),
+        recipe, compress, STORED, model=Path(payload["model"]), calibration=Path(payload["calibration"]),
         out=Path(payload["out"]), on_progress=report,
     ).body()  # fmt: skip

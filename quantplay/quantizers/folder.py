@@ -11,7 +11,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,12 +20,14 @@ from quantplay.digest import digest_of_file
 from quantplay.engines.model_file import write_model_file
 from quantplay.engines.tarball import files_below
 from quantplay.engines.whole_file import require_space
-from quantplay.errors import Fault, InputError, IntegrityError
+from quantplay.errors import Fault, InputError
 from quantplay.evalset import require_finite_weights
-from quantplay.evalset.weights import BITS, Tensor, read_header
+from quantplay.evalset.weights import BITS, read_header
 from quantplay.formats import TYPES
 from quantplay.quantizers.fitting import require_memory
 from quantplay.quantizers.importance import fixed_threads
+from quantplay.quantizers.layer_types import FULL, types_of_layers
+from quantplay.quantizers.stored_layers import WIDE, Stored, kinds, require_stored, tensors_of
 from quantplay.records import Artifact, Recipe
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Progress = Callable[[int, int, str], None]
-Compress = Callable[[Recipe, Path, Path, Path], dict[str, tuple[int, ...]]]
-"""(recipe, model folder, calibration file, folder to save into) -> the layers that were to be quantized, as `targets` gives them."""
+Compress = Callable[[Recipe, Path, Path, Path], dict[str, str]]
+"""(recipe, model folder, calibration file, folder to save into) -> the layers that were meant with their types, as `targets` gives them."""
 
 NOTE = "quantplay.json"
 INDEX = ".safetensors.index.json"
@@ -45,21 +46,11 @@ MOST_LEFT = 0.05
 """Share of the weights outside embedding and output matrix that may stay at full precision: routers, small convolutions."""
 
 
-WIDE = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-"""Full precision: name in a safetensors header -> torch's."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stored:
-    """What a quantized layer looks like in the saved safetensors files: end of the tensor's name -> its dtype."""
-
-    parts: dict[str, str]  # "*" is any of WIDE
-
-
 def make(
-    recipe: Recipe, compress: Compress, stored: Stored, *, model: Path, calibration: Path, out: Path, on_progress: Progress
+    recipe: Recipe, compress: Compress, stored: Mapping[str, Stored], *, model: Path, calibration: Path, out: Path,
+    on_progress: Progress,
 ) -> Artifact:  # fmt: skip
-    """The artifact of `recipe` at `out`, which appears only when every layer that was meant is quantized.
+    """The artifact of `recipe` at `out`, which appears only when every layer that was meant is stored as its type. stored: by type.
 
     Raises InputError on weights that are not finite, on a model too large for this machine's memory and on one whose layers the
     method can't reach, OutOfSpace on a full disk.
@@ -84,7 +75,7 @@ def make(
         on_progress(1, 3, "steps")
         complete(folder, files, recipe)
         saved = tensors_of(folder)
-        require_quantized(recipe, meant, saved, stored)
+        require_stored(meant, saved, stored)
         on_progress(2, 3, "steps")
         write_model_file(folder, out)
     finally:
@@ -99,7 +90,7 @@ def make(
         sha256=digest_of_file(out),
         size_bytes=out.stat().st_size,
         bits_per_weight=round(sum(prod(one.shape) * BITS[one.dtype] for one in saved.values()) / count, 6),
-        tensors=kinds(recipe, meant, saved),
+        tensors=kinds(meant, saved),
         importance_matrix=None,
         seconds=round(time.perf_counter() - started, 3),
         peak_resident_bytes=process.peak_resident_bytes(),
@@ -119,10 +110,11 @@ def made_parent(out: Path) -> Path:
 # --- before --------------------------------------------------------------------------------------------------------
 
 
-def targets(model: PreTrainedModel, recipe: Recipe) -> dict[str, tuple[int, ...]]:
-    """Name -> weight's shape (rows, columns) of every linear layer but the output matrix.
+def targets(model: PreTrainedModel, recipe: Recipe) -> dict[str, str]:
+    """Name -> type of every linear layer but the output matrix.
 
-    Raises InputError where most of the model is in no linear layer, or where a row can't be cut into the type's groups.
+    Raises InputError where most of the model is in no linear layer, where a row can't be cut into its type's groups, or where a
+    mix does not name these very layers.
     """
     import torch
 
@@ -141,18 +133,19 @@ def targets(model: PreTrainedModel, recipe: Recipe) -> dict[str, tuple[int, ...]
             value=f"{model.config.model_type}: {', '.join(largest[:3])}",
             allowed="a dense decoder of linear layers", fix="choose a GGUF type, which knows more architectures",
         )  # fmt: skip
-    block = TYPES[recipe.type].block_size
+    types = types_of_layers(recipe, meant)
+    blocks = {name: TYPES[kind].block_size for name, kind in types.items() if kind != FULL}
     faults = [
-        Fault(where=name, what="its rows can't be cut into groups", value=f"{shape[1]} weights", allowed=f"a multiple of {block}")
-        for name, shape in meant.items()
-        if shape[1] % block
+        Fault(where=name, what="its rows can't be cut into groups", value=f"{meant[name][1]} weights", allowed=f"a multiple of {block}")
+        for name, block in blocks.items()
+        if meant[name][1] % block
     ]  # fmt: skip
     if faults:
         raise InputError(
             f"{len(faults)} layers can't be stored as {recipe.type}", faults=faults,
             fix="choose W8A8, FP8_DYNAMIC or BNB_INT8, which have a scale a row",
         )  # fmt: skip
-    return meant
+    return types
 
 
 def out_of_reach(
@@ -217,41 +210,3 @@ def without_paths(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def json_bytes(value: Any) -> bytes:
     return (json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False) + "\n").encode()
-
-
-def tensors_of(folder: Path) -> dict[str, Tensor]:
-    """Every tensor of the folder's safetensors files."""
-    return {name: tensor for path in sorted(folder.glob("*.safetensors")) for name, tensor in read_header(path).items()}
-
-
-def require_quantized(
-    recipe: Recipe, meant: Mapping[str, tuple[int, ...]], saved: Mapping[str, Tensor], stored: Stored
-) -> None:
-    """Raise IntegrityError naming every layer that was meant to be quantized and was not saved so."""
-    faults = []
-    for layer in meant:
-        found = {
-            part: saved[f"{layer}.{part}"].dtype if f"{layer}.{part}" in saved else "missing" for part in stored.parts
-        }
-        if any(found[part] not in (WIDE if dtype == "*" else (dtype,)) for part, dtype in stored.parts.items()):
-            faults.append(
-                Fault(where=layer, what="is not quantized", value=text_of(found), allowed=text_of(stored.parts))
-            )
-    if faults:
-        raise IntegrityError(
-            f"{len(faults)} of {len(meant)} layers are not stored as {recipe.type}", faults=faults,
-            fix="choose another type for this architecture, or a GGUF type",
-        )  # fmt: skip
-
-
-def text_of(parts: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {dtype}" for name, dtype in parts.items())
-
-
-def kinds(recipe: Recipe, meant: Mapping[str, tuple[int, ...]], saved: Mapping[str, Tensor]) -> dict[str, str]:
-    """Tensor -> how it is stored: the recipe's type for the layers that were meant, the dtype for all others."""
-    found = {f"{layer}.weight": recipe.type for layer in meant}
-    found |= {name: tensor.dtype for name, tensor in saved.items() if name.rpartition(".")[0] not in meant}
-    # a layer's bias is stored beside its parts, at full precision
-    found |= {name: saved[name].dtype for layer in meant if (name := f"{layer}.bias") in saved}
-    return dict(sorted(found.items()))

@@ -15,14 +15,17 @@ from typing import Any
 from quantplay.engines.transformers_model import load_model, load_tokenizer
 from quantplay.plan import Plan
 from quantplay.quantizers.calibrating import token_samples
-from quantplay.quantizers.folder import Progress, Stored, make, stored_dtype, targets
+from quantplay.quantizers.folder import Progress, make, stored_dtype, targets
 from quantplay.quantizers.folder_recipe import folder_recipe, require_extra
+from quantplay.quantizers.stored_layers import Stored
 from quantplay.records import Inputs, Recipe
 
 FORMAT = "gptq"
 MODULES = ("gptqmodel", "optimum")
 METHODS: dict[str, str] = {"GPTQ_INT4": "gptqmodel-gptq"}
-STORED = Stored(parts={"qweight": "I32", "qzeros": "I32", "scales": "*", "g_idx": "I32"})
+STORED: dict[str, Stored] = {
+    "GPTQ_INT4": Stored(parts={"qweight": "I32", "qzeros": "I32", "scales": "*", "g_idx": "I32"})
+}
 FEWEST_WORKERS = 2  # gptqmodel raises below
 
 
@@ -38,8 +41,8 @@ def build_recipe(
     )  # fmt: skip
 
 
-def compress(recipe: Recipe, model_folder: Path, calibration_file: Path, out: Path) -> dict[str, tuple[int, ...]]:
-    """Quantize the model and save it below `out`; the layers that were meant. gptqmodel saves 16 bits where the source has 32."""
+def compress(recipe: Recipe, model_folder: Path, calibration_file: Path, out: Path) -> dict[str, str]:
+    """Quantize the model and save it below `out`; the layers that were meant, with their types. gptqmodel saves 16 bits where the source has 32."""
     os.environ.setdefault("GPTQMODEL_CPU_WORKERS", str(max(FEWEST_WORKERS, recipe.threads)))
     import torch
     from gptqmodel import GPTQModel, QuantizeConfig  # type: ignore[import-not-found]

@@ -15,9 +15,13 @@ from safetensors.numpy import load_file, save_file
 from quantplay import process
 from quantplay.digest import digest_of, digest_of_file
 from quantplay.engines.model_file import model_folder
+from quantplay.envelope.packed import linear_bytes
+from quantplay.envelope.shape import read_header, read_shape
 from quantplay.errors import InputError, MissingDependency, OutOfSpace
 from quantplay.formats import TYPES
 from quantplay.quantizers import fitting, folder_recipe, method
+from quantplay.quantizers.folder_check import folder_faults
+from quantplay.quantizers.layer_types import exactly, types_of_layers, with_types
 from quantplay.records import Artifact, Recipe
 
 NOTHING = digest_of([])
@@ -192,3 +196,70 @@ def test_smoothing_does_not_change_a_block_with_four_norms(pilot: Path, pilot_mo
     }  # fmt: skip
     gap, size = process.run("folder_jobs:gemma_gap", payload, threads=1).value
     assert gap < 0.15 * size
+
+
+LAYER = "model.layers.0."
+MIX = {
+    "self_attn.q_proj": "W8A16", "self_attn.k_proj": "W8A16", "self_attn.v_proj": "W8A16", "self_attn.o_proj": "W4A16",
+    "mlp.gate_proj": "W4A16", "mlp.up_proj": "W4A16", "mlp.down_proj": "full",
+}  # fmt: skip
+
+
+def mixed(**changed: str) -> Recipe:
+    """A mix of the small model's block; `changed`: other types, and None leaves a layer out."""
+    types = {f"{LAYER}{name}": kind for name, kind in (MIX | changed).items() if kind}
+    return with_types(recipe("W4A16"), {exactly(name): kind for name, kind in types.items()})
+
+
+@pytest.mark.slow
+def test_a_mix_is_stored_layer_by_layer_as_its_recipe_says(
+    made: tuple[Path, dict[str, Artifact]], small: Path, pilot: Path, tmp_path: Path
+) -> None:
+    bodies = make(tmp_path, small, pilot, {"mix": mixed(), "again": mixed()})
+    artifact, again = (Artifact.model_validate(bodies[name]) for name in ("mix", "again"))
+    file = tmp_path / "mix.tar"
+    assert artifact.sha256 == again.sha256
+    kept = {f"{LAYER}{name}.weight": "F32" if kind == "full" else kind for name, kind in MIX.items()}
+    assert {name: kind for name, kind in artifact.tensors.items() if name in kept} == kept
+    assert list(folder_faults(mixed(), artifact, file)) == []
+    with model_folder(file) as opened:
+        saved = read_header(opened / "model.safetensors")
+        config = json.loads((opened / "config.json").read_text())["quantization_config"]
+    source = read_shape(small)
+    for name, kind in MIX.items():  # every layer takes the bytes that its type takes
+        parts = [entry for part, entry in saved.items() if part.startswith(f"{LAYER}{name}.")]
+        rows, columns = load_file(small / "model.safetensors")[f"{LAYER}{name}.weight"].shape
+        full = 4 * rows * columns
+        expected = full if kind == "full" else linear_bytes((columns, rows), kind, TYPES[kind], source.source_width)
+        assert sum(end - begin for begin, end in (entry["data_offsets"] for entry in parts)) == expected
+    by_bits = {scheme["weights"]["num_bits"]: set(scheme["targets"]) for scheme in config["config_groups"].values()}
+    assert by_bits == {
+        bits: {f"{LAYER}{name}" for name, kind in MIX.items() if kind == f"W{bits}A16"} for bits in (4, 8)
+    }
+    assert f"{LAYER}mlp.down_proj" in config["ignore"]
+
+    def gap(name: str) -> float:
+        payload = {"models": {name: name}, "expected": {name: str(small)}, "tokens": list(range(5, 45))}
+        return process.run("folder_jobs:compare_logits", payload, threads=1).value[name][0]
+
+    assert 0 < gap(str(file)) < gap(str(made[0] / "W4A16.tar"))  # loaded in plain transformers
+
+    # one bit width for another, in the record and in the recipe
+    swapped = artifact.tensors | {f"{LAYER}mlp.up_proj.weight": "W8A16"}
+    told = list(folder_faults(mixed(), artifact.model_copy(update={"tensors": swapped}), file))
+    assert any(f"{LAYER}mlp.up_proj" in fault.where and "W8A16" in fault.what for fault in told)
+    assert any("another type than the recipe names" in fault.what for fault in told)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"mlp.up_proj": ""}, "is given no type"), ({"mlp.up_proj": "W8A8"}, "no layer of a mix can be this"),
+        ({"mlp.sideways": "W8A16"}, "matches no linear layer"),
+    ],
+)  # fmt: skip
+def test_a_mix_that_does_not_fit_the_model_is_refused_by_layer(changed: dict[str, str], said: str) -> None:
+    layers = [f"{LAYER}{name}" for name in MIX]
+    assert types_of_layers(mixed(), layers) == {f"{LAYER}{name}": kind for name, kind in MIX.items()}
+    with pytest.raises(InputError, match=said):
+        types_of_layers(mixed(**changed), layers)
