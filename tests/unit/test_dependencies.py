@@ -13,9 +13,16 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from quantplay.formats import FORMATS
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 RUN = [Requirement(line) for line in PROJECT["dependencies"]]
+EXTRAS = {
+    name: [Requirement(line) for line in lines]
+    for name, lines in PROJECT["optional-dependencies"].items()
+    if name != "dev"
+}
 DEV = [Requirement(line) for line in PROJECT["optional-dependencies"]["dev"]]
 
 
@@ -61,13 +68,26 @@ def closure(wanted: list[Requirement]) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize(("heading", "wanted"), [("To run", RUN), ("To work on it", DEV)])
+@pytest.mark.parametrize(
+    ("heading", "wanted"),
+    [("To run", RUN), ("Extras", [one for extra in EXTRAS.values() for one in extra]), ("To work on it", DEV)],
+)
 def test_every_direct_dependency_has_a_documented_reason(heading: str, wanted: list[Requirement]) -> None:
     reasons = documented(heading)
     reasons.pop("package", None)
     assert list(reasons) == sorted(reasons)
     assert set(reasons) == {requirement.name for requirement in wanted}
     assert all(len(reason) > 5 for reason in reasons.values())
+
+
+def test_every_extra_that_an_error_or_a_page_tells_to_install_exists_and_the_tests_have_it() -> None:
+    told = {one.extra for one in FORMATS.values() if one.extra}
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        for names in re.findall(r"quantplay\[([a-z0-9,-]+)\]", page.read_text(encoding="utf-8")):
+            told |= set(names.split(","))
+    assert told <= set(EXTRAS)
+    gone = {one.name for name, extra in EXTRAS.items() if name != "gptq" for one in extra} - {one.name for one in DEV}
+    assert not gone
 
 
 @pytest.mark.parametrize("requirement", [*RUN, *DEV], ids=lambda requirement: requirement.name)
