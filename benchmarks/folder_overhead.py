@@ -27,7 +27,7 @@ from quantplay.records import Recipe
 
 QUICK_TYPES = ("FP8_DYNAMIC", "BNB_INT8")
 MOST, QUICK_MOST = 1.1, 1.5
-REPEATS = 2
+REPEATS = 3
 TEXTS, TOKENS = 8, 64
 NOTHING = "0" * 64
 

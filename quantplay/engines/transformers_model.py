@@ -62,6 +62,23 @@ def load_model(folder: Path, *, dtype: str = "float32", quantization: Any = None
     return model.eval()
 
 
+def empty_model(folder: Path) -> PreTrainedModel:
+    """The same model with no weights in memory: for its structure. Raises InputError on an architecture transformers does not know."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    require_folder(folder)
+    try:
+        config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except Exception as error:  # transformers raises many kinds
+        raise InputError(
+            f"transformers does not know this model: {error}", value=folder,
+            fix="check config.json and that transformers knows the architecture",
+        ) from error  # fmt: skip
+
+
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer in `folder`. Raises InputError when there is none that transformers can load."""
     from transformers import AutoTokenizer

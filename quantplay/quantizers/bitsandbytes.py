@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from quantplay.engines.transformers_model import load_model
+from quantplay.engines.transformers_model import empty_model, load_model
 from quantplay.plan import Plan
 from quantplay.quantizers.folder import Progress, make, stored_dtype, targets
 from quantplay.quantizers.folder_recipe import folder_recipe, require_extra
@@ -36,7 +36,7 @@ def compress(recipe: Recipe, model_folder: Path, calibration_file: Path, out: Pa
     from transformers import BitsAndBytesConfig
 
     dtype = stored_dtype(model_folder)
-    meant = targets(load_model(model_folder, dtype=dtype), recipe)
+    meant = targets(empty_model(model_folder), recipe)
     model = load_model(model_folder, dtype=dtype, quantization=BitsAndBytesConfig(load_in_8bit=True))
     model.save_pretrained(str(out))
     return meant

@@ -12,10 +12,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from quantplay.engines.transformers_model import load_model, load_tokenizer
+from quantplay.engines.transformers_model import empty_model, load_tokenizer
 from quantplay.plan import Plan
 from quantplay.quantizers.calibrating import token_samples
-from quantplay.quantizers.folder import Progress, make, stored_dtype, targets
+from quantplay.quantizers.folder import Progress, make, targets
 from quantplay.quantizers.folder_recipe import folder_recipe, require_extra
 from quantplay.quantizers.stored_layers import Stored
 from quantplay.records import Inputs, Recipe
@@ -48,7 +48,7 @@ def compress(recipe: Recipe, model_folder: Path, calibration_file: Path, out: Pa
     from gptqmodel import GPTQModel, QuantizeConfig  # type: ignore[import-not-found]
 
     torch.manual_seed(recipe.seed)
-    meant = targets(load_model(model_folder, dtype=stored_dtype(model_folder)), recipe)
+    meant = targets(empty_model(model_folder), recipe)
     samples = token_samples(load_tokenizer(model_folder), recipe, calibration_file)
     model_folder, out = model_folder.absolute(), out.absolute()
     settings = QuantizeConfig(bits=4, group_size=recipe.group_size, sym=True, desc_act=False)
