@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from quantplay.digest import digest_of
-from quantplay.records import Record
+from quantplay.records import Record, RollbackRules
 
 SCHEMA_VERSION = 1
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -262,7 +262,7 @@ class Training(Part):
 class Plan(Part):
     """One model, one purpose, one gate."""
 
-    later = frozenset({"business_case", "mixed_precision", "training", "updates"})
+    later = frozenset({"business_case", "mixed_precision", "rollback_rules", "training", "updates"})
 
     schema_version: Literal[1] = Field(alias="schema", default=1, description="Version of this file's schema.")
     name: Name = Field(description="Short name: lower-case letters, digits, - and _.")
@@ -288,6 +288,9 @@ class Plan(Part):
     )
     training: Training | None = Field(
         default=None, description="How play 6 trains; needed beside a business case. It needs another attempt."
+    )
+    rollback_rules: RollbackRules | None = Field(
+        default=None, description="Play 8: when the quantized model is taken back; left out: the usual values."
     )
     updates: str | None = Field(
         default=None,

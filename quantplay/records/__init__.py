@@ -24,6 +24,7 @@ from quantplay.records.prediction import Bound, KernelRate, Machine, Prediction
 from quantplay.records.recommendation import Recommendation
 from quantplay.records.results import Artifact, Baseline, Candidate, EnvelopeChoice, Evaluation, Recipe
 from quantplay.records.revalidation import Revalidation, StackChange, StandingStatus, Trigger
+from quantplay.records.rollback_rules import RollbackRules, Signal
 from quantplay.records.sensitivity import Check, GroupSensitivity, ScanPart, Sensitivity, TypeDamage
 from quantplay.records.training import CurvePoint, Training, TrainingSettings
 from quantplay.records.update import EarlierSlice, Update
@@ -72,9 +73,11 @@ __all__ = [
     "Record",
     "Revalidation",
     "Role",
+    "RollbackRules",
     "ScanPart",
     "Sensitivity",
     "SignOff",
+    "Signal",
     "SliceVerdict",
     "Software",
     "Split",

@@ -26,13 +26,15 @@ from flows.plan_form import SERVING_TYPES, HowToTrain, Mixing, More, PlanForm, S
 from quantplay.errors import PlanError
 from quantplay.plan import WAIVABLE, Plan
 from quantplay.plan_file import plan_from_text, read_plan
+from quantplay.records import RollbackRules
 
 PILOT = Path(__file__).parents[2] / "examples" / "pilot"
 LEFT_OUT = {
     "schema", "evaluation.allow_code", "envelope.runtime", "envelope.device", "updates", "training.micro_rows", "training.gradient_checkpointing",
-    "business_case.quantizing_cost",
+    "business_case.quantizing_cost", *(f"rollback_rules.{name}" for name in RollbackRules.model_fields),
 }  # fmt: skip
-"""What only a plan file can say: one choice alone, code, which somebody reviews there, and what `--update-of` writes, what only a tight memory asks for."""
+"""What only a plan file can say: one choice alone, code, which somebody reviews there, what `--update-of` writes, what only a tight memory asks for,
+and the rules of play 8."""
 
 LEAST: dict[str, Any] = {
     "name": "support-4bit",
