@@ -14,6 +14,7 @@ words.py      the same in words
 chart.py      each signal's evidence over time with its threshold
 """
 
+from quantplay.live.chart import evidence_chart
 from quantplay.live.counts import ArmCounts, Snapshot
 from quantplay.live.judge import judge
 from quantplay.live.policy import Policy
@@ -29,6 +30,7 @@ __all__ = [
     "RolledBack",
     "Snapshot",
     "Verdict",
+    "evidence_chart",
     "judge",
     "live_rules",
 ]

@@ -15,11 +15,11 @@ from live_traffic import POLICY, START, snapshot, traffic
 from quantplay.digest import canonical_json
 from quantplay.errors import InputError, IntegrityError
 from quantplay.live import JudgeState, LiveRules, Policy, Snapshot, Verdict, judge
-from quantplay.records import RollbackRules
+from quantplay.records import RollbackRules, Signal
+from quantplay.records.rollback_rules import SIGNALS
 
 RULES = LiveRules()
 GOOD = traffic(600)
-ALL = ("error", "thumbs_down", "escalation", "downstream_error", "slow_first_token", "other_arm")
 
 
 def told(history: list[Snapshot], *, rules: LiveRules = RULES, policy: Policy = POLICY, state: JudgeState | None = None,
@@ -65,8 +65,8 @@ def test_the_same_counts_end_in_the_same_state_however_often_it_is_asked(data: s
     assert verdict.state.digest() == once.state.digest()
 
 
-@pytest.mark.parametrize("signal", ALL)
-def test_every_signal_takes_the_model_back_with_the_numbers(signal: str) -> None:
+@pytest.mark.parametrize("signal", SIGNALS)
+def test_every_signal_takes_the_model_back_with_the_numbers(signal: Signal) -> None:
     history = traffic(600, times={signal: 5.0}, seed=1, rates=(0.004, 0.02, 0.02, 0.01, 0.02, 0.004))
     verdict = walked(history)
     assert (verdict.action, verdict.cause) == ("rollback", "worse")
@@ -91,7 +91,7 @@ def test_a_change_after_days_is_found_and_told_by_what_happened_lately() -> None
 
 
 def test_better_on_the_quantized_model_is_never_a_reason() -> None:
-    assert told(traffic(600, times=dict.fromkeys(ALL, 0.2), seed=3)).action != "rollback"
+    assert told(traffic(600, times=dict.fromkeys(SIGNALS, 0.2), seed=3)).action != "rollback"
 
 
 def test_a_rollback_is_latched_until_a_new_revision() -> None:
@@ -243,6 +243,62 @@ def test_looks_too_small_to_compare_are_pooled() -> None:
     assert verdict.state.logs == walked(history).state.logs
     reading = next(one for one in verdict.readings if (one.signal, one.detector) == ("thumbs_down", "launch"))
     assert reading.log_e < 1
+
+
+def event_by_event(
+    history: list[Snapshot], signal: Signal, ratios: list[float], tolerated: float
+) -> tuple[float, float]:
+    """Both e-values of a signal by another route: a gambler an alternative and start, who meets one event after the other."""
+    gamblers = [(ratio, 0, [0.0]) for ratio in ratios]
+    seen, clock = [0] * 4, START
+    for one in history:
+        now = [
+            one.candidate.conversations,
+            one.baseline.conversations,
+            one.candidate.events[signal],
+            one.baseline.events[signal],
+        ]
+        n_c, n_b, x_c, x_b = (value - before for value, before in zip(now, seen, strict=True))
+        for ratio, _, wealth in gamblers:
+            fair, bet = (n_c * r / (n_c * r + n_b) for r in (tolerated, tolerated * ratio))
+            for event in [True] * x_c + [False] * x_b:
+                wealth[0] += math.log(bet / fair if event else (1 - bet) / (1 - fair))
+        if (one.at - START) // 3600 > (clock - START) // 3600:
+            gamblers += [(ratio, one.at, [0.0]) for ratio in ratios]
+        seen, clock = now, one.at
+    launch = [math.exp(wealth[0]) for _, start, wealth in gamblers if start == 0]
+    return sum(launch) / len(ratios), sum(math.exp(wealth[0]) for *_, wealth in gamblers) / len(ratios)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_an_independent_e_process_agrees(seed: int) -> None:
+    history = traffic(250, times={"error": 1.3, "escalation": 0.8}, seed=seed)
+    verdict = told(history)
+    assert verdict.action != "rollback"
+    for signal in SIGNALS:
+        own = event_by_event(history, signal, [1.2, 1.4, 2.5], 1.05)
+        for kind, value in zip(("launch", "change"), own, strict=True):
+            reading = next(one for one in verdict.readings if (one.signal, one.detector) == (signal, kind))
+            assert reading.log_e == pytest.approx(math.log(value), rel=1e-9, abs=1e-9)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.sampled_from(SIGNALS), st.integers(1, 40), st.integers(1, 58))
+def test_one_more_event_on_the_quantized_model_never_helps_it(signal: Signal, more: int, minute: int) -> None:
+    history = traffic(60, times=dict.fromkeys(SIGNALS, 1.3), seed=6)
+    worse = [
+        one if t < minute else replace(
+            one, candidate=replace(one.candidate, events={**one.candidate.events, signal: one.candidate.events[signal] + more})
+        )
+        for t, one in enumerate(history)
+    ]  # fmt: skip
+    before, after = told(history), told(worse)
+    if before.action == "rollback":
+        assert after.action == "rollback"
+        assert after.at <= before.at
+    elif after.action != "rollback":
+        for one, other in zip(before.readings, after.readings, strict=True):
+            assert (other.log_e >= one.log_e) if one.signal == signal else (other.log_e == one.log_e)
 
 
 def broken(history: list[Snapshot]) -> list[Snapshot]:
