@@ -1,4 +1,4 @@
-"""Every method over every architecture: quantize, save, load again, evaluate, make again. `python -m benchmarks.method_matrix`.
+"""Every method over every architecture: quantize, save, load again, evaluate, make again. `python -m benchmarks.method_matrix [TYPE ...]`.
 
 The Llama is the pilot; the Qwen-, Mistral- and Gemma-like models are made here with random weights. All on the CPU, in plain
 transformers. GPTQ files need the extra `gptq`, in an environment of its own (docs/formats.md): run this with that environment's Python.
@@ -47,7 +47,10 @@ NOTHING = digest_of([])
 def main() -> int:
     quick = quick_asked()
     names = ["Llama (pilot)"] if quick else list(ARCHITECTURES)
-    kinds = [kind for kind in types_of("transformers") if TYPES[kind].format != "gptq" or find_spec("gptqmodel")]
+    asked = [word for word in sys.argv[1:] if not word.startswith("--")]
+    kinds = asked or [
+        kind for kind in types_of("transformers") if TYPES[kind].format != "gptq" or find_spec("gptqmodel")
+    ]
     cells: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix="method-matrix-") as top:
         for name in names:
@@ -81,7 +84,9 @@ def main() -> int:
         "pilot_cells_that_fail": at_most(sum("error" in cell for cell in pilot), 0),
         "other_cells_that_fail": at_most(sum("error" in cell for cell in cells.values() if cell not in pilot), 0),
         "pilot_kl_nats": at_most(max(cell.get("kl", 99.0) for cell in pilot), MOST_KL, "nats"),
-        "eight_bits_kl_nats": at_most(max(cell.get("kl", 99.0) for cell in eight), MOST_KL_AT_8_BITS, "nats"),
+        "eight_bits_kl_nats": at_most(
+            max((cell.get("kl", 99.0) for cell in eight), default=0.0), MOST_KL_AT_8_BITS, "nats"
+        ),
     }
     return finish("method_matrix", {"cells": cells, "gaps": gaps, "types": kinds}, goals)
 

@@ -48,13 +48,17 @@ def compress(recipe: Recipe, model_folder: Path, calibration_file: Path, out: Pa
     from gptqmodel import GPTQModel, QuantizeConfig  # type: ignore[import-not-found]
 
     torch.manual_seed(recipe.seed)
-    meant = targets(empty_model(model_folder), recipe)
+    source = empty_model(model_folder)
+    meant = targets(source, recipe)
     samples = token_samples(load_tokenizer(model_folder), recipe, calibration_file)
     model_folder, out = model_folder.absolute(), out.absolute()
     settings = QuantizeConfig(bits=4, group_size=recipe.group_size, sym=True, desc_act=False)
     with TemporaryDirectory(prefix="quantplay-gptq-") as scratch, chdir(scratch):  # it writes logs/ where it runs
         model = GPTQModel.load(str(model_folder), settings, device="cpu", trust_remote_code=False)
         model.quantize([{"input_ids": one, "attention_mask": [1] * len(one)} for one in samples], batch_size=1)
+        # gptqmodel 7.6 adds a `rope_theta` of its own to configurations that have one a kind of layer (Gemma 3), and transformers
+        # then refuses to save them.
+        model.model.config.rope_parameters = source.config.rope_parameters
         model.save(str(out))
     return meant
 
