@@ -85,6 +85,10 @@ class IntegrityError(InputError):
     """Bytes are not the bytes that were recorded: a digest differs, a file is missing or was added."""
 
 
+class Conflict(InputError):
+    """Somebody else changed it first, or it is final: nothing was changed. Look again before trying again."""
+
+
 class MissingDependency(QuantplayError):
     """A package or a program that this step needs is not installed; `fix` holds the install command."""
 

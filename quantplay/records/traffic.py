@@ -8,12 +8,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from quantplay.records.base import Digest, Record
+from quantplay.records.rollback_rules import RollbackRules
 
 ServedBy = Literal["quantized", "full_precision"]
 State = Literal["locked", "canary", "live", "rolled_back", "retired"]
 """locked: a revision is written and serves nobody; rolled_back and retired are final for their revision."""
 SERVING = ("canary", "live")
 EndpointName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+Weight = Annotated[float, Field(gt=0, le=1)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
@@ -70,6 +72,23 @@ def position(salt: str, conversation: str) -> float:
     """Where a conversation lies in [0, 1), evenly spread; 53 bits of SHA-256."""
     told = hashlib.sha256(f"{len(salt)}:{salt}{conversation}".encode("utf-8", "surrogatepass")).digest()
     return (int.from_bytes(told[:8], "big") >> 11) / (1 << 53)
+
+
+class PolicyRevision(Record):
+    """What a release fixes: both arms, and by which rules the quantized one is taken back or gets more."""
+
+    endpoint: EndpointName
+    package: Digest | None  # of the hand-off package's manifest; None: nothing was locked, for experiments only
+    full_precision: ServedArm
+    quantized: ServedArm
+    salt: str = Field(min_length=1)
+    steps: tuple[Weight, ...] = (0.05, 0.25, 0.5, 1.0)  # shares it may rise to, one after the other
+    timeouts: Timeouts = Timeouts()
+    sampling: float = Field(default=0, ge=0, le=1)
+    rules: RollbackRules = RollbackRules()
+    decode_ratio: float | None = Field(
+        default=None, gt=0
+    )  # time per token over full precision's, as the package was locked
 
 
 class CounterRow(Record):

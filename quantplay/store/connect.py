@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import URL, Engine, event
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, ProgrammingError, SQLAlchemyError
 
-from quantplay.errors import InputError, IntegrityError, QuantplayError, ServiceUnavailable
+from quantplay.errors import Conflict, InputError, IntegrityError, QuantplayError, ServiceUnavailable
 
 OLDEST_SERVER = 140000  # server_version_num of PostgreSQL 14
 ALLOWED = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
@@ -23,6 +23,7 @@ SERVER_KEEPALIVES = {
     "tcp_keepalives_idle": 15, "tcp_keepalives_interval": 10, "tcp_keepalives_count": 3, "tcp_user_timeout": 45_000
 }  # fmt: skip
 REFUSED_EVENT = "QP001"  # SQLSTATE our own trigger raises
+REFUSED_TRAFFIC, LATCHED, FENCED = "QP002", "QP003", "QP004"  # by migration 0006
 
 
 def parse_url(text: str) -> URL:
@@ -127,6 +128,8 @@ def _ours(error: DBAPIError, url: URL) -> QuantplayError:
     low = text.lower()
     if state == REFUSED_EVENT:
         return IntegrityError(f"the database refused to change the event chain: {text}")
+    if state in {REFUSED_TRAFFIC, LATCHED, FENCED}:
+        return refused_traffic(state, text)
     if state in {"28P01", "28000"} or "password authentication failed" in low or "no password supplied" in low:
         return InputError(
             f"the database refused the user or the password: {text}",
@@ -177,3 +180,16 @@ def _ours(error: DBAPIError, url: URL) -> QuantplayError:
         fix="see that the server runs and can be reached; "
         "or unset QUANTPLAY_DATABASE_URL to use the embedded PostgreSQL",
     )
+
+
+def refused_traffic(state: str, text: str) -> InputError:
+    """What the traffic pointer's own rules refuse."""
+    said = text.partition(" CONTEXT:")[0]
+    if state == LATCHED:
+        return Conflict(said, fix="`quantplay release` makes a new revision")
+    if state == FENCED:
+        return Conflict(
+            said,
+            fix="another controller took over, or this one was away too long: look at what is in force and try again",
+        )
+    return InputError(f"the database refused to change traffic so: {said}")

@@ -288,3 +288,97 @@ incidents = Table(
     Column("resolution", sa.Text),
     sa.Index("incidents_one_open", "kind", "package", unique=True, postgresql_where=sa.text("closed_at IS NULL")),
 )
+
+policies = Table(
+    "policies",
+    metadata,
+    Column("endpoint", sa.Text, primary_key=True),
+    Column("revision", sa.Integer, primary_key=True),
+    Column("canonical", sa.Text, nullable=False),
+    Column("body", JSONB, Computed("canonical::jsonb", persisted=True)),
+    Column("package", sa.Text, Computed("canonical::jsonb->>'package'", persisted=True)),
+    Column("created_by", sa.Text, nullable=False),
+    Column("created_at", TIMESTAMP(timezone=True), nullable=False, server_default=NOW),
+)
+
+traffic_leases = Table(
+    "traffic_leases",
+    metadata,
+    Column("endpoint", sa.Text, primary_key=True),
+    Column("holder", sa.Text, nullable=False),
+    Column("epoch", sa.BigInteger, nullable=False),
+    Column("expires_at", TIMESTAMP(timezone=True), nullable=False),
+)
+
+# What may become of it is written in migration 0006 as triggers.
+traffic_pointer = Table(
+    "traffic_pointer",
+    metadata,
+    Column("endpoint", sa.Text, primary_key=True),
+    Column("revision", sa.Integer, nullable=False),
+    Column("version", sa.BigInteger, nullable=False, server_default="1"),
+    Column("state", sa.Text, nullable=False),
+    Column("weight", sa.Double, nullable=False),
+    Column("kill", sa.Boolean, nullable=False, server_default=sa.false()),
+    Column("epoch", sa.BigInteger, nullable=False),
+    Column("actor", sa.Text, nullable=False),
+    Column("reason", sa.Text, nullable=False),
+    Column("changed_at", TIMESTAMP(timezone=True), nullable=False, server_default=NOW),
+    sa.ForeignKeyConstraint(["endpoint", "revision"], [f"{SCHEMA}.policies.endpoint", f"{SCHEMA}.policies.revision"]),
+)
+
+traffic_changes = Table(
+    "traffic_changes",
+    metadata,
+    Column("endpoint", sa.Text, primary_key=True),
+    Column("version", sa.BigInteger, primary_key=True),
+    Column("revision", sa.Integer, nullable=False),
+    Column("state", sa.Text, nullable=False),
+    Column("weight", sa.Double, nullable=False),
+    Column("kill", sa.Boolean, nullable=False),
+    Column("epoch", sa.BigInteger, nullable=False),
+    Column("actor", sa.Text, nullable=False),
+    Column("reason", sa.Text, nullable=False),
+    Column("at", TIMESTAMP(timezone=True), nullable=False),
+)
+
+live_counters = Table(
+    "live_counters",
+    metadata,
+    Column("endpoint", sa.Text, primary_key=True),
+    Column("revision", sa.Integer, primary_key=True),
+    Column("minute", sa.Integer, primary_key=True, autoincrement=False),  # Unix time // 60; 0: since the process began
+    Column("arm", sa.Text, primary_key=True),
+    Column("name", sa.Text, primary_key=True),
+    Column("source", UUID(as_uuid=False), primary_key=True),  # a gateway's process
+    Column("value", sa.BigInteger, nullable=False),
+)
+
+live_requests = Table(
+    "live_requests",
+    metadata,
+    Column("at", TIMESTAMP(timezone=True), primary_key=True),  # partitioned by day
+    Column("id", sa.Text, primary_key=True),
+    Column("endpoint", sa.Text, nullable=False),
+    Column("revision", sa.Integer, nullable=False),
+    Column("assigned", sa.Text, nullable=False),
+    Column("served", sa.Text, nullable=False),
+    Column("status", sa.SmallInteger, nullable=False),
+    Column("prompt_tokens", sa.Integer),
+    Column("completion_tokens", sa.Integer),
+    Column("first_token_ms", sa.REAL),
+    Column("total_ms", sa.REAL, nullable=False),
+    Column("finish", sa.Text),
+    Column("text", sa.Text),
+    sa.Index("live_requests_at", "at", postgresql_using="brin"),
+    postgresql_partition_by="RANGE (at)",
+)
+
+live_judgements = Table(
+    "live_judgements",
+    metadata,
+    Column("endpoint", sa.Text, primary_key=True),
+    Column("revision", sa.Integer, primary_key=True),
+    Column("at", TIMESTAMP(timezone=True), primary_key=True),
+    Column("verdict", sa.Text, nullable=False),  # canonical JSON
+)

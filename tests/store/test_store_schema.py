@@ -46,7 +46,7 @@ def test_the_migrated_database_has_the_tables_of_the_program(store: Store) -> No
             ).all()
         )
     wanted = {f"{name}.{column}" for name, columns in tables.RECORDS.items() for column in [*columns, "body"]}
-    assert set(found) == wanted | {"events.body"}
+    assert set(found) == wanted | {"events.body", "policies.body", "policies.package"}
 
 
 def test_two_migrators_at_once(new_database: Callable[..., str], make_settings: Callable[..., Settings]) -> None:
