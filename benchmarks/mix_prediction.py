@@ -18,8 +18,8 @@ from typing import Any
 
 from benchmarks.mixed_lab import QUICK, Effort, Lab, Model, models, open_lab
 from benchmarks.report import at_most, finish, print_table
-from quantplay.mixed.candidates import tensor_types_of
 from quantplay.mixed.damage import prediction_error
+from quantplay.mixed.mixes import tensor_types_of
 from quantplay.plays.mixed_precision import solve_again
 from quantplay.records import MixChoice
 

@@ -16,8 +16,9 @@ from quantplay.engines.converter import convert, ensure_converter
 from quantplay.engines.llama_quantize import quantize_file
 from quantplay.evalset import read_texts
 from quantplay.harness.divergence import measure_divergence
-from quantplay.mixed.candidates import fitting_context
-from quantplay.mixed.choosing import FTYPE
+from quantplay.mixed.ggml_served import GgmlServed
+from quantplay.mixed.gguf_mixes import FTYPE, GgufMixes
+from quantplay.mixed.mixes import fitting_context
 from quantplay.mixed.rows import held_out_rows, matrix_samples
 from quantplay.mixed.sensitivity import ScanSettings, measure_sensitivity
 from quantplay.mixed.simulate import Simulator
@@ -88,8 +89,7 @@ class Lab:
 
     def choose(self, budget_bytes: int) -> MixChoice:
         return choose(
-            self.sensitivity, reference=self.reference, importance=self.importance, text=self.text,
-            context_tokens=CONTEXT_TOKENS, short="0" * 64, short_type="none", budget_bytes=budget_bytes,
+            GgufMixes(self.sensitivity, self.reference, self.importance), text=self.text, context_tokens=CONTEXT_TOKENS, short="0" * 64, short_type="none", budget_bytes=budget_bytes,
             workdir=self.folder, threads=1, rivals=self.effort.rivals,
         )  # fmt: skip
 
@@ -124,7 +124,7 @@ def open_lab(model: Model, folder: Path, effort: Effort) -> Lab:
             importance,
         )
     rows = held_out_rows(model.folder, texts[used:], sequences=effort.sequences, tokens=TOKENS)
-    simulator = Simulator(model.folder, reference, load_importance(importance), rows, threads=1)
+    simulator = Simulator(model.folder, GgmlServed(reference, load_importance(importance)), rows, threads=1)
     found = measure_sensitivity(simulator, ScanSettings(types=effort.types), journal=folder / "scan.jsonl")
     text, heldout = folder / "text.txt", folder / "heldout.txt"
     text.write_text("\n".join(texts[used:])[: effort.characters], encoding="utf-8")

@@ -24,9 +24,9 @@ from benchmarks.mixed_lab import QUICK, Effort, Judge, Lab, Model, models, open_
 from benchmarks.report import at_most, finish, print_table
 from quantplay.formats import TYPES
 from quantplay.mixed.allocate import uniform_mixes
-from quantplay.mixed.candidates import tensor_types_of
-from quantplay.mixed.choosing import FTYPE
 from quantplay.mixed.damage import costs
+from quantplay.mixed.gguf_mixes import FTYPE
+from quantplay.mixed.mixes import tensor_types_of
 from quantplay.plays.mixed_precision import solve_again
 from quantplay.records import MixChoice
 from quantplay.settings import settings

@@ -24,6 +24,7 @@ from benchmarks import trained
 from benchmarks.report import Goal, at_least, finish, print_table, quick_asked
 from quantplay.engines.converter import convert, ensure_converter
 from quantplay.evalset import read_texts
+from quantplay.mixed.ggml_served import GgmlServed
 from quantplay.mixed.interpolate import rank_agreement
 from quantplay.mixed.rows import held_out_rows, matrix_samples
 from quantplay.mixed.sensitivity import ScanSettings, measure_sensitivity
@@ -89,7 +90,7 @@ def compared(case: Case) -> dict[str, Any]:
         reference = Path(folder) / "reference.gguf"
         convert(ensure_converter(settings().cache), case.model, reference)
         importance = measure_importance(case.model, texts[:used], tokens=case.matrix_tokens, threads=1)
-        simulator = Simulator(case.model, reference, importance, rows, threads=1)
+        simulator = Simulator(case.model, GgmlServed(reference, importance), rows, threads=1)
         started = time.perf_counter()
         found = measure_sensitivity(simulator, ScanSettings(types=case.types))
         scanned = time.perf_counter()
@@ -131,7 +132,7 @@ def exhaustive(simulator: Simulator, types: Sequence[str]) -> dict[tuple[str, st
     """(group, type) -> damage on all rows."""
     damages = {}
     for name, group in simulator.groups.items():
-        kinds = [kind for kind in types if simulator.possible(group, kind)]
+        kinds = [kind for kind in types if simulator.served.possible(group, kind)]
         found = simulator.damages([{name: kind} for kind in kinds])
         damages |= {(name, kind): damage.mean_nats for kind, damage in zip(kinds, found, strict=True)}
     return damages

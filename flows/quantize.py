@@ -25,6 +25,7 @@ from tasks.calibration import calibration
 from tasks.evaluate import decide_gate
 from tasks.lock import lock
 from tasks.recommend import recommend
+from tasks.recorded import recorded_artifact
 from tasks.report import report
 from tasks.results import Trail
 from tasks.runs import close_run, fail_run, note_cancelled, open_run
@@ -143,10 +144,16 @@ def play_after(run: RunRef, trail: Trail) -> Ahead | None:
     decision = workbench().store.get_decision(trail.decision)
     assert decision is not None
     return play_ahead(
-        run.read(), decision,
+        run.read(), decision, kind=candidate_type(trail),
         mixed=trail.mix is not None or "mixed_precision" in trail.not_possible,
         trained=trail.training is not None or "training" in trail.not_possible,
     )  # fmt: skip
+
+
+def candidate_type(trail: Trail) -> str:
+    """Serving type of the artifact that was judged last."""
+    assert trail.artifact is not None
+    return recorded_artifact(trail.artifact)[0].type
 
 
 def mixed(heavy: RunRef, trail: Trail) -> tuple[Trail, Digest]:

@@ -221,7 +221,7 @@ class MixedPrecision(Part):
     )
     types: tuple[str, ...] = Field(
         default=(),
-        description="ggml types a group of tensors may take, such as Q4_K. Empty: a ladder around the short one.",
+        description="Types a group of tensors may take: of ggml such as Q4_K; of a folder full, W8A16, W4A16. Empty: a ladder around the short one.",
     )
     sequences: int = Field(default=32, ge=4, le=4096, description="Calibration texts every measurement runs over.")
     tokens: int = Field(

@@ -11,16 +11,21 @@ from prefect import task
 from quantplay import process
 from quantplay.digest import digest_of_file
 from quantplay.engines.converter import ensure_converter
+from quantplay.engines.model_file import SUFFIX
 from quantplay.errors import IntegrityError
+from quantplay.formats import FORMATS, TYPES
 from quantplay.mixed.assemble import assemble
+from quantplay.mixed.sensitivity import SERVED
 from quantplay.mixed.simulate import versions
 from quantplay.plays import keys
 from quantplay.plays.mixed_precision import choose_mix, recipe_of
 from quantplay.plays.mixing import budget_bytes, ladder, parts_of_scan
 from quantplay.plays.ptq import quantize
+from quantplay.quantizers.folder_recipe import NO_CONVERTER
 from quantplay.quantizers.importance_kept import measured_with
+from quantplay.quantizers.layer_types import quantized_layers
 from quantplay.records import Artifact, Digest, MixChoice, Recipe, ScanPart, Sensitivity
-from tasks.artifacts import make_once
+from tasks.artifacts import local_copy, make_once
 from tasks.device import on_device
 from tasks.leftovers import remove_recorded
 from tasks.options import PLAY
@@ -51,7 +56,8 @@ def sensitivity(run: RunRef, artifact_key: Digest) -> Digest:
 def scan_part(run: RunRef, artifact_key: Digest, part: int, parts: int) -> Digest:
     """Measure one of `parts` parts of a scan that several workers share; returns the key of the ScanPart."""
     scan = sensitivity_key(run, artifact_key)
-    key = keys.scan_part_key(scan, part, parts, {**versions(), "cpu": workbench().fingerprint.hardware.cpu})
+    measured_by = versions(SERVED[artifact_of_run(run, artifact_key)[0].format].packages)
+    key = keys.scan_part_key(scan, part, parts, {**measured_by, "cpu": workbench().fingerprint.hardware.cpu})
 
     def make() -> ScanPart:
         measured = scanned(run, artifact_key, scan, part, parts)
@@ -96,12 +102,15 @@ def scanned(run: RunRef, artifact_key: Digest, scan: Digest, part: int, parts: i
     """One part of the scan, in a child process. What is measured is on the disk: a scan that was killed goes on from there."""
     plan, paths = run.read(), run.pinned().paths
     short, recipe = artifact_of_run(run, artifact_key)
+    if short.format == "gguf":
+        rounded = {"importance": True, "kept": str(workbench().importance), "measured_with": measured_with(recipe)}
+    else:
+        rounded = {"layers": list(quantized_layers(short.format, short.tensors))}
     outcome = process.run(
         "quantplay.mixed.sensitivity:scan_job",
         {
             "model": str(paths.model), "reference": str(full_precision(run)), "calibration": str(paths.calibration),
-            "samples": plan.calibration.samples, "sample_tokens": plan.calibration.tokens, "importance": True,
-            "kept": str(workbench().importance), "measured_with": measured_with(recipe),
+            "samples": plan.calibration.samples, "sample_tokens": plan.calibration.tokens, **rounded,
             "types": list(ladder(plan, short)), "base": None, "sequences": plan.mixing.sequences,
             "tokens": plan.mixing.tokens, "threads": recipe.threads, "journal": str(journal(scan)),
             "part": part, "parts": parts,
@@ -140,7 +149,7 @@ def mix(run: RunRef, sensitivity_key: Digest, artifact_key: Digest, envelope_key
     def make() -> MixChoice:
         workdir.mkdir(parents=True, exist_ok=True)
         return choose_mix(
-            plan, run.pinned(), sensitivity=found, short=short, budget_bytes=budget, reference=full_precision(run),
+            plan, run.pinned(), sensitivity=found, short=short, short_file=lambda: local_copy(short), budget_bytes=budget, reference=full_precision(run),
             workdir=workdir, made_by=made_by, kept=bench.importance, on_progress=reporter("mix"),
         )  # fmt: skip
 
@@ -154,7 +163,8 @@ def artifact_of_mix(run: RunRef, mix_key: Digest) -> Digest:
     """Make the file of the chosen mix (or look it up); returns the key of its Artifact."""
     bench, plan = workbench(), run.read()
     choice = recorded("mix", mix_key, bench.store.get_mix)
-    converter = ensure_converter(bench.settings.cache).digest
+    serving = FORMATS[TYPES[choice.type].format]
+    converter = ensure_converter(bench.settings.cache).digest if "llama.cpp" in serving.runtimes else NO_CONVERTER
     recipe = recipe_of(plan, choice, run.inputs, threads=choice.threads or bench.threads, converter=converter)
     key = keys.artifact_key(recipe)
 
@@ -172,5 +182,5 @@ def artifact_of_mix(run: RunRef, mix_key: Digest) -> Digest:
             )  # fmt: skip
         return made
 
-    make_once(run, key, recipe, make, f"{plan.name}-mix-{choice.type}.gguf")
+    make_once(run, key, recipe, make, f"{plan.name}-mix-{choice.type}{serving.suffix or SUFFIX}")
     return key

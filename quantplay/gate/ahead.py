@@ -4,13 +4,33 @@ from __future__ import annotations
 
 from typing import Literal
 
+from quantplay.formats import TYPES
 from quantplay.plan import Plan
 from quantplay.records import Decision
 
 Ahead = Literal["mixed_precision", "training"]
 SHORT = ("close", "broken")
-MIXES_FOR = "llama.cpp"
-"""The runtime that plays 5 and 6 make artifacts for: their types of single tensors are ggml's."""
+MIXED_FORMATS = ("gguf", "compressed-tensors")
+"""Formats whose files may hold several types, and are made so by one method."""
+ROUNDS_ACTIVATIONS = ("W8A8", "FP8_DYNAMIC")
+TRAINED_FORMATS = ("gguf",)
+"""Formats whose grids training simulates."""
+
+
+def cannot_mix(kind: str) -> str | None:
+    """Why nothing can be mixed after an artifact of serving type `kind` came short, a sentence; None where it can."""
+    if TYPES[kind].format not in MIXED_FORMATS:
+        return f"{kind} is the only type that {TYPES[kind].format} files are made with here, so there is nothing to mix it with."
+    if kind in ROUNDS_ACTIVATIONS:
+        return f"{kind} also rounds what goes into a layer, and the scan only knows what rounding the weights does."
+    return None
+
+
+def cannot_train(kind: str) -> str | None:
+    """Why nothing can be trained after an artifact of serving type `kind` came short, a sentence; None where it can."""
+    if TYPES[kind].format not in TRAINED_FORMATS:
+        return f"{kind} is a type of {TYPES[kind].format}, and training knows the grids of {' and '.join(TRAINED_FORMATS)} alone."
+    return None
 
 
 def looks_needed(part: str) -> int:
@@ -18,19 +38,20 @@ def looks_needed(part: str) -> int:
     return {"mixed_precision": 2, "business_case": 2, "training": 2}[part]
 
 
-def play_ahead(plan: Plan, decision: Decision, *, mixed: bool, trained: bool) -> Ahead | None:
+def play_ahead(plan: Plan, decision: Decision, *, kind: str, mixed: bool, trained: bool) -> Ahead | None:
     """The play that follows `decision`; None where none is left, allowed or to be tried.
 
-    mixed, trained: whether plays 5 and 6 have been tried. Each needs one more look at the gate split, and training needs a
+    kind: serving type of the artifact that was judged. mixed, trained: whether plays 5 and 6 have been tried. Each needs one more look at the gate split, and training needs a
     business case and texts in the plan; whether it is signed is another question. What only looks around is never trained.
     """
     if decision.verdict not in SHORT or decision.attempt >= decision.attempts:
         return None
-    if plan.envelope.runtime != MIXES_FOR:
-        return None
-    if decision.verdict == "close" and not mixed and not trained:
+    if decision.verdict == "close" and not mixed and not trained and cannot_mix(kind) is None:
         return "mixed_precision"
-    may_train = plan.business_case is not None and plan.training is not None and plan.profile != "explore"
+    may_train = (
+        plan.business_case is not None and plan.training is not None and plan.profile != "explore"
+        and cannot_train(kind) is None
+    )  # fmt: skip
     return "training" if may_train and not trained else None
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from quantplay.handoff import words
 from quantplay.handoff.markdown import table
 from quantplay.handoff.templating import md
+from quantplay.quantizers.layer_types import FULL
 from quantplay.records import MixChoice, Recommendation, Sensitivity, Training
 
 PLAN_AGAIN = "A changed plan is a new plan, and its looks at the same items stay listed beside these: a fresh gate split is the honest choice."
@@ -19,7 +20,7 @@ def sensitivity_markdown(found: Sensitivity) -> str:
     rows = []
     for name in found.ranking(found.low)[:SHOWN]:
         group = groups[name]
-        low, high = group.of(found.low), group.types[0]
+        low, high = group.of(found.low), next(one for one in group.types if one.kind != FULL)
         gain = "" if group.restored_gain_nats is None else words.compact(group.restored_gain_nats)
         rows.append((
             md(name), f"{group.weights:,}", words.compact(low.mean_kl_nats),

@@ -21,6 +21,7 @@ from quantplay.mixed.interpolate import (
     interval,
     rank_agreement,
 )
+from quantplay.quantizers.layer_types import FULL
 from quantplay.records import Check, GroupSensitivity, Sensitivity, TypeDamage
 
 
@@ -48,6 +49,8 @@ def assemble(parts: Sequence[Mapping[str, Any]]) -> Sensitivity:
     groups = tuple(
         group_of(group, units[group["group"]], hardness, glance, mixed, proxy, fitted) for group in header["groups"]
     )
+    if header.get("full"):
+        groups = tuple(one.model_copy(update={"types": (in_full(one), *one.types)}) for one in groups)
     return Sensitivity(
         model=header["model"],
         importance=header["importance"],
@@ -172,6 +175,14 @@ def group_of(
         proxy_gain_nats=proxy["gains"][group["group"]] if proxy else None,
         proxy_nats=proxy["scores"][group["group"]] if proxy else None,
     )
+
+
+def in_full(group: GroupSensitivity) -> TypeDamage:
+    """The group left as it is in the source: what is stored in full precision does no damage."""
+    return TypeDamage(
+        kind=FULL, stored_bytes=group.full_bytes, weight_error=0.0, mean_kl_nats=0.0, mean_kl_se=0.0, low_nats=0.0, high_nats=0.0,
+        how="measured", sequences=0,
+    )  # fmt: skip
 
 
 class Fit:

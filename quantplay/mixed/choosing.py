@@ -2,44 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from quantplay import process
-from quantplay.digest import digest_of_file
-from quantplay.engines.gguf_header import GgufHeader, read_gguf_header
-from quantplay.envelope.mix import BULK
 from quantplay.errors import InputError
-from quantplay.formats import TYPES
 from quantplay.mixed.allocate import Mix, allocate, differences, uniform_mixes
-from quantplay.mixed.candidates import (
-    Candidate,
-    as_payload,
-    bytes_beside,
-    llama_mixes,
-    mix_bytes,
-    options_of,
-    tensor_types_of,
-)
 from quantplay.mixed.damage import Anchor, Seen, costs, fit_damage, predict, prediction_error
+from quantplay.mixed.mixes import Candidate, Mixes, as_payload
 from quantplay.process import Report
-from quantplay.records import DamageFit, GroupOptions, MeasuredMix, Sensitivity
+from quantplay.records import DamageFit, GroupOptions, MeasuredMix
 
 MIXES = 3  # measured a round
 WEIGHTS = (0.0, 0.5)  # of the restore-one anchor, beside the fitted one: what the other mixes of the first round assume
 APART = 0.1  # of the groups; mixes of one round differ in at least so many
-FTYPE = 7  # llama.cpp's number of Q8_0: every matrix is named, so nothing takes it
 
 
 @dataclass
 class Choosing:
     """What is known of one choice."""
 
-    sensitivity: Sensitivity
-    reference: Path
-    importance: Path | None
+    mixes: Mixes
     text: Path
     context_tokens: int
     workdir: Path
@@ -47,24 +32,23 @@ class Choosing:
     on_progress: Report | None
 
     def __post_init__(self) -> None:
-        self.header: GgufHeader = read_gguf_header(self.reference)
-        self.shapes = {name: tensor.shape for name, tensor in self.header.tensors.items()}
-        self.digest = digest_of_file(self.reference)
-        if self.digest != self.sensitivity.model:
+        self.sensitivity = self.mixes.sensitivity
+        if self.mixes.digest != self.sensitivity.model:
             raise InputError(
-                "the scan is of another model", value=self.digest, allowed=self.sensitivity.model, fix="scan this one"
+                "the scan is of another model",
+                value=self.mixes.digest,
+                allowed=self.sensitivity.model,
+                fix="scan this one",
             )
-        self.full_bytes = self.reference.stat().st_size
-        self.groups = options_of(self.sensitivity, self.shapes)
-        self.beside = bytes_beside(self.header, self.full_bytes, self.groups)
+        self.groups, self.beside = self.mixes.groups, self.mixes.beside
         self.measured: list[MeasuredMix] = []
         self.peak = self.text_tokens = 0
 
     def require_possible(self, budget_bytes: int) -> None:
-        if budget_bytes >= self.full_bytes:
+        if budget_bytes >= self.mixes.full_bytes:
             raise InputError(
                 "full precision fits the budget, so nothing has to be mixed", value=f"{budget_bytes:,} bytes",
-                allowed=f"less than {self.full_bytes:,} bytes", fix="lower mixed_precision.max_artifact_mib, or serve F32",
+                allowed=f"less than {self.mixes.full_bytes:,} bytes", fix="lower mixed_precision.max_artifact_mib, or serve full precision",
             )  # fmt: skip
         require_room(self.groups, self.beside, budget_bytes)
 
@@ -82,22 +66,16 @@ class Choosing:
         return prediction_error([(guess, found) for guess, found in guesses if guess is not None])
 
     def measure_rivals(self, short_type: str, budget_bytes: int, count: int) -> None:
-        """What llama.cpp offers: its own mixes nearest below the budget, the one that fell short, and uniform types."""
-        mixes = llama_mixes(self.header, self.reference, importance=self.importance is not None, also=short_type)
-        inside = {name for group in self.groups for name in next(iter(group.tensors.values()))}
-        sizes = {name: self.beside + mix_bytes(types, self.shapes, inside) for name, types in mixes.items()}
-        fitting = sorted((name for name in sizes if sizes[name] <= budget_bytes), key=lambda name: (-sizes[name], name))
-        names = [
-            *([short_type] if short_type in mixes else []),
-            *(name for name in fitting[:count] if name != short_type),
+        """What there is without mixing: the file that fell short, the format's own mixes below the budget, and uniform types."""
+        rivals = self.mixes.rivals(budget_bytes, count, short_type)
+        known = [one.mix for one in rivals]
+        uniform = [
+            self.mixes.candidate(f"uniform {kind}", "uniform", mix)
+            for mix in uniform_mixes(costs(self.groups, self.fit()), budget_bytes - self.beside)[:count]
+            for kind in set(mix.values())
+            if mix not in known
         ]
-        plain = uniform_mixes(costs(self.groups, self.fit()), budget_bytes - self.beside)
-        own = [
-            (Candidate(name=f"llama.cpp {name}", ftype=TYPES[name].ftype or FTYPE, tensor_types={}), {})
-            for name in names
-        ]
-        uniform = [(self.candidate(f"uniform {kind}", mix), mix) for mix in plain[:count] for kind in set(mix.values())]
-        self.measure([*own, *uniform], 0, ["llama.cpp"] * len(own) + ["uniform"] * len(uniform), None)
+        self.measure([*rivals, *uniform], 0, None)
 
     def proposals(self, budget_bytes: int, *, first: bool) -> list[Mix]:
         """The mixes to measure next, the most promising first; none when the best one is known already."""
@@ -121,24 +99,16 @@ class Choosing:
         return found[:MIXES]
 
     def measure_mixes(self, mixes: Sequence[Mix], number: int) -> None:
-        fit = self.fit()
-        named = [(self.candidate(f"mix {number}.{index}", mix), mix) for index, mix in enumerate(mixes, 1)]
-        self.measure(named, number, ["mix"] * len(named), fit)
+        named = [self.mixes.candidate(f"mix {number}.{index}", "mix", mix) for index, mix in enumerate(mixes, 1)]
+        self.measure(named, number, self.fit())
 
-    def candidate(self, name: str, mix: Mapping[str, str]) -> Candidate:
-        return Candidate(name=name, ftype=FTYPE, tensor_types=tensor_types_of(self.groups, mix))
-
-    def measure(
-        self, named: Sequence[tuple[Candidate, Mix]], number: int, origins: Sequence[Any], fit: DamageFit | None
-    ) -> None:
+    def measure(self, candidates: Sequence[Candidate], number: int, fit: DamageFit | None) -> None:
         """Make and measure files in a child process; what the model of damage says beforehand is kept beside."""
-        predicted = [predict(self.groups, fit, mix) if fit is not None else None for _, mix in named]
+        predicted = [predict(self.groups, fit, one.mix) if fit is not None else None for one in candidates]
         outcome = process.run(
-            "quantplay.mixed.candidates:measure_job",
+            self.mixes.job,
             {
-                "reference": str(self.reference), "reference_digest": self.digest,
-                "importance": str(self.importance) if self.importance else None,
-                "candidates": as_payload([candidate for candidate, _ in named]), "text": str(self.text),
+                **self.mixes.payload(), "candidates": as_payload(candidates), "text": str(self.text),
                 "context_tokens": self.context_tokens, "folder": str(self.workdir / "mixes"),
                 "journal": str(self.workdir / "mixes.jsonl"), "threads": self.threads,
             },
@@ -146,14 +116,24 @@ class Choosing:
             on_progress=self.on_progress,
         )  # fmt: skip
         self.peak = max(self.peak, outcome.peak_resident_bytes)
-        for (candidate, mix), origin, guess, body in zip(named, origins, predicted, outcome.value, strict=True):
+        for candidate, guess, body in zip(candidates, predicted, outcome.value, strict=True):
             self.text_tokens = body["tokens"]
             self.measured.append(
                 MeasuredMix(
-                    name=candidate.name, origin=origin, groups=mix, size_bytes=body["size_bytes"], predicted_nats=guess,
-                    mean_kl_nats=body["mean_kl_nats"], mean_kl_se=body["mean_kl_se"], round=number,
+                    name=candidate.name, origin=candidate.origin, groups=candidate.mix, size_bytes=body["size_bytes"],
+                    predicted_nats=guess, mean_kl_nats=body["mean_kl_nats"], mean_kl_se=body["mean_kl_se"], round=number,
                 )
             )  # fmt: skip
+
+    def chosen(self, one: MeasuredMix) -> dict[str, Any]:
+        return said_of(one, *self.mixes.types_of(self.groups, one))
+
+
+def said_of(one: MeasuredMix, kind: str, types: Mix) -> dict[str, Any]:
+    """The fields of a choice that say what was chosen."""
+    predicted = one.predicted_nats if one.predicted_nats is not None else one.mean_kl_nats
+    return {"name": one.name, "origin": one.origin, "type": kind, "types": types, "size_bytes": one.size_bytes,
+            "predicted_nats": predicted}  # fmt: skip
 
 
 def require_room(groups: Sequence[GroupOptions], beside: int, budget_bytes: int) -> None:
@@ -164,25 +144,3 @@ def require_room(groups: Sequence[GroupOptions], beside: int, budget_bytes: int)
             allowed=f"at least {smallest:,} bytes ({smallest / 2**20:.2f} MiB): every group at its smallest type",
             fix="raise mixed_precision.max_artifact_mib, or allow smaller types in mixed_precision.types",
         )  # fmt: skip
-
-
-def chosen(one: MeasuredMix, groups: Sequence[GroupOptions], nats: float) -> dict[str, Any]:
-    """The fields of a choice that say what was chosen."""
-    predicted = one.predicted_nats if one.predicted_nats is not None else nats
-    kind = one.name.removeprefix("llama.cpp ") if one.origin == "llama.cpp" else nearest_type(groups, one.groups)
-    return {"name": one.name, "origin": one.origin, "type": kind, "types": one.groups, "size_bytes": one.size_bytes,
-            "predicted_nats": predicted}  # fmt: skip
-
-
-def nearest_type(groups: Sequence[GroupOptions], mix: Mapping[str, str]) -> str:
-    """The serving type whose bulk holds most bytes of the mix: what the recipe is named after."""
-    held: dict[str, int] = {}
-    for group in groups:
-        kind = mix[group.group]
-        held[kind] = held.get(kind, 0) + next(one.stored_bytes for one in group.types if one.kind == kind)
-    names: dict[str, str] = {}
-    for name, bulk in BULK.items():
-        if name in TYPES:
-            names.setdefault(bulk, name)
-    known = {kind: size for kind, size in held.items() if kind in names}
-    return names[max(known, key=lambda kind: (known[kind], kind))] if known else "Q8_0"

@@ -7,7 +7,7 @@ runtime that fuses them stores them as one matrix. Names and shapes are those of
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -46,12 +46,17 @@ def groups_of(shapes: Mapping[str, Shape]) -> tuple[Group, ...]:
     biases, expert gates) is left out. Where the output matrix is the embedding there is one group, `embedding`. Raises InputError
     where nothing can be quantized.
     """
-    members: dict[tuple[int, int, str], list[str]] = {}
-    for name, shape in shapes.items():
-        if is_meant_to_be_quantized(name, shape):
-            members.setdefault(place(name), []).append(name)
-    if not members:
+    meant = {name: shape for name, shape in shapes.items() if is_meant_to_be_quantized(name, shape)}
+    if not meant:
         raise InputError("no tensor of this file can be quantized", allowed="a full-precision GGUF of a language model")
+    return blocks_in_order(meant, place)
+
+
+def blocks_in_order(shapes: Mapping[str, Shape], place: Callable[[str], tuple[int, int, str]]) -> tuple[Group, ...]:
+    """The groups that `place` puts the matrices of `shapes` into, in its order."""
+    members: dict[tuple[int, int, str], list[str]] = {}
+    for name in shapes:
+        members.setdefault(place(name), []).append(name)
     return tuple(
         Group(
             name=label,

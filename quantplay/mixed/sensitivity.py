@@ -11,28 +11,33 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from quantplay.digest import digest_of
-from quantplay.engines.ggml import KINDS, bits_per_weight
-from quantplay.errors import Fault, InputError
+from quantplay.errors import InputError
 from quantplay.evalset import read_texts
 from quantplay.mixed.assemble import assemble
-from quantplay.mixed.groups import Group, group_bytes
+from quantplay.mixed.folder_served import FolderServed
+from quantplay.mixed.ggml_served import GgmlServed
+from quantplay.mixed.groups import Group
 from quantplay.mixed.interpolate import SMALLEST, estimate, interval, rank_agreement
 from quantplay.mixed.journal import Journal
 from quantplay.mixed.proxy import proxies
 from quantplay.mixed.rows import held_out_rows, matrix_samples
+from quantplay.mixed.served import Served
 from quantplay.mixed.simulate import Simulator
 from quantplay.process import peak_resident_bytes
-from quantplay.quantizers.importance import measure_importance
+from quantplay.quantizers.importance import ImportanceMatrix, measure_importance
 from quantplay.quantizers.importance_kept import kept_file, kept_or_measured
+from quantplay.quantizers.layer_types import FULL
 from quantplay.records import Sensitivity
 
+SERVED: dict[str, type[GgmlServed] | type[FolderServed]] = {"gguf": GgmlServed, "compressed-tensors": FolderServed}
+"""Serving format -> what a scan knows of it."""
 Progress = Callable[[int, int, str], None]
 ENOUGH_AGREEMENT = 0.9  # between the proxy's ranking and the measured one; below it more groups are measured
 
@@ -41,7 +46,7 @@ ENOUGH_AGREEMENT = 0.9  # between the proxy's ranking and the measured one; belo
 class ScanSettings:
     """How exact a scan is."""
 
-    types: tuple[str, ...]  # ggml types a group may take
+    types: tuple[str, ...]  # a group may take; `full` among them does no damage and is not measured
     base: str | None = None  # every group's type in the all-low model; None: the one with the fewest bits
     few: float = 0.25  # share of the sequences every figure is first measured on
     uncertain: float = 0.25  # standard error over mean above which a figure is measured on twice the sequences
@@ -50,18 +55,6 @@ class ScanSettings:
     most_work: float = 1e15  # groups x weights x tokens above which groups are ranked by the gradient proxy first
     exact_share: float = 0.2  # of the groups, the first of the proxy's ranking
     audit_share: float = 0.1  # of the groups, drawn by their names' digests from the others
-
-    def in_order(self) -> ScanSettings:
-        """With the types by bits, the most first, ties by name. Raises InputError on types ggml does not have."""
-        unknown = [kind for kind in (*self.types, *([self.base] if self.base else [])) if kind not in KINDS]
-        if unknown or not self.types:
-            raise InputError(
-                "these types can't be scanned", allowed=", ".join(KINDS),
-                faults=[Fault(where=kind, what="is no ggml type for weights") for kind in unknown],
-                value=None if self.types else "no types",
-            )  # fmt: skip
-        types = tuple(sorted(set(self.types), key=lambda kind: (-bits_per_weight(kind), kind)))
-        return replace(self, types=types, base=self.base or types[-1])
 
 
 def measure_sensitivity(
@@ -87,7 +80,7 @@ def scan(
     if not 0 <= number < count:
         raise InputError("there is no such part of a scan", value=f"{number} of {count}", allowed="0 <= part < parts")
     started = time.perf_counter()
-    work = Work(simulator, settings.in_order(), journal)
+    work = Work(simulator, settings, journal)
     mine = list(simulator.groups.values())[number::count]
     wanted, proxy = work.ranked(mine)
     done = 0
@@ -119,36 +112,39 @@ class Work:
     """One scan's measurements, each made once and journaled."""
 
     def __init__(self, simulator: Simulator, settings: ScanSettings, journal: Path | None) -> None:
-        self.simulator, self.settings = simulator, settings
+        self.simulator, self.settings, self.served = simulator, settings, simulator.served
+        self.types = self.served.in_order(kind for kind in settings.types if kind != FULL)
+        self.lowest = settings.base or self.types[-1]
+        self.served.in_order([self.lowest])
         sequences = len(simulator.rows)
+        asked = {**asdict(settings), "types": list(self.types), "base": self.lowest}
         self.few = min(sequences, max(4, round(sequences * settings.few)))
         self.glance = max(2, min(settings.glance, self.few))
-        self.key = digest_of({"simulator": simulator.identity(), "settings": asdict(settings)})
+        self.key = digest_of({"simulator": simulator.identity(), "settings": asked})
         self.journal = Journal(journal, self.key)
         self.kinds = {group.name: self.possible(group) for group in simulator.groups.values()}
         self.base = {group.name: self.base_of(group) for group in simulator.groups.values()}
         self.kept = False
-        names, between = sorted(self.kinds, key=by_digest), settings.types[1:-1]
+        names, between = sorted(self.kinds, key=by_digest), self.types[1:-1]
         self.checked: dict[str, list[str]] = {}
         for index in range(min(settings.checks, len(names)) * len(between)):
             self.checked.setdefault(names[index % len(names)], []).append(between[index % len(between)])
 
     def possible(self, group: Group) -> tuple[str, ...]:
-        kinds = tuple(kind for kind in self.settings.types if self.simulator.possible(group, kind))
+        kinds = tuple(kind for kind in self.types if self.served.possible(group, kind))
         if not kinds:
             raise InputError(
-                f"{group.name} can't be stored as any of the types of the scan", value=", ".join(self.settings.types),
+                f"{group.name} can't be stored as any of the types of the scan", value=", ".join(self.types),
                 allowed="types that need no importance matrix, such as Q4_K or Q2_K", fix="add one to mixed_precision.types",
             )  # fmt: skip
         return kinds
 
     def base_of(self, group: Group) -> str:
         """The all-low type, or the next one the group can have."""
-        base = self.settings.base
-        assert base is not None
-        if self.simulator.possible(group, base):
+        base, bits = self.lowest, self.served.bits
+        if self.served.possible(group, base):
             return base
-        larger = [kind for kind in self.kinds[group.name] if bits_per_weight(kind) >= bits_per_weight(base)]
+        larger = [kind for kind in self.kinds[group.name] if bits(kind) >= bits(base)]
         return larger[-1] if larger else self.kinds[group.name][0]
 
     def base_values(self) -> list[float]:
@@ -250,15 +246,15 @@ class Work:
     def header(self) -> dict[str, Any]:
         simulator = self.simulator
         return {
-            "model": simulator.model_digest, "importance": simulator.importance and simulator.importance.digest(),
+            "model": self.served.model(), "importance": self.served.importance(),
             "rows": simulator.rows_digest, "sequences": len(simulator.rows), "tokens": int(simulator.rows.shape[1]),
-            "positions": len(simulator.positions), "blocks": len(simulator.blocks), "types": list(self.settings.types),
-            "base": self.settings.base, "key": self.key, "glance": self.glance,
+            "positions": len(simulator.positions), "blocks": len(simulator.blocks), "types": list(self.types),
+            "full": FULL in self.settings.types, "base": self.lowest, "key": self.key, "glance": self.glance,
             "groups": [
                 {
                     "group": group.name, "tensors": list(group.tensors), "block": group.block, "weights": group.weights,
-                    "full_bytes": sum(simulator.full_bytes[name] for name in group.tensors),
-                    "bytes": {kind: group_bytes(group, kind, simulator.shapes) for kind in self.kinds[group.name]},
+                    "full_bytes": self.served.full_bytes(group),
+                    "bytes": {kind: self.served.group_bytes(group, kind) for kind in self.kinds[group.name]},
                 }
                 for group in simulator.groups.values()
             ],
@@ -277,22 +273,33 @@ def ranked_further(mine: Sequence[Group], wanted: Sequence[Group], scores: dict[
 def scan_job(payload: dict[str, Any], report: Progress) -> dict[str, Any]:
     """Job of quantplay.process: one part of a scan, as JSON for `assemble`.
 
-    payload: model (folder), reference (full-precision GGUF), calibration (JSONL), samples and sample_tokens (of the importance
-    matrix), importance (whether there is one), kept and measured_with (folder of matrices measured before, and what one is measured
-    with beside that; or left out), types, base or null, sequences, tokens, threads, journal (file), part, parts.
+    payload: model (folder), reference (full-precision file), calibration (JSONL), samples and sample_tokens (that the quantizer is given),
+    types, base or null, sequences, tokens, threads, journal (file), part, parts; for folders layers (names of what is quantized); for GGUF
+    importance (whether there is a matrix), and kept and measured_with (folder of matrices measured before, and what one is measured
+    with beside that; or left out).
     """
     model, journal = Path(payload["model"]), Path(payload["journal"])
     texts = [sample.text for sample in read_texts(Path(payload["calibration"]))]
     used = matrix_samples(len(texts), payload["samples"])
     rows = held_out_rows(model, texts[used:], sequences=payload["sequences"], tokens=payload["tokens"])
-    matrix = None
-    if payload["importance"]:
-        asked = {"tokens": payload["sample_tokens"], "threads": payload["threads"]}
-        file = None
-        if "kept" in payload:
-            file = kept_file(Path(payload["kept"]), payload["measured_with"], samples=used, **asked)
-        matrix = kept_or_measured(file, lambda: measure_importance(model, texts[:used], **asked, on_progress=report))
-    simulator = Simulator(model, Path(payload["reference"]), matrix, rows, threads=payload["threads"])
+    served: Served
+    if "layers" in payload:
+        served = FolderServed(model, Path(payload["reference"]), payload["layers"])
+    else:
+        served = GgmlServed(Path(payload["reference"]), matrix_of(payload, texts[:used], report))
+    simulator = Simulator(model, served, rows, threads=payload["threads"])
     settings = ScanSettings(types=tuple(payload["types"]), base=payload.get("base"))
     part = (int(payload.get("part", 0)), int(payload.get("parts", 1)))
     return scan(simulator, settings, journal=journal, part=part, on_progress=report)
+
+
+def matrix_of(payload: dict[str, Any], texts: Sequence[str], report: Progress) -> ImportanceMatrix | None:
+    """The importance matrix of these texts, measured where none is kept."""
+    if not payload["importance"]:
+        return None
+    asked = {"tokens": payload["sample_tokens"], "threads": payload["threads"]}
+    file = None
+    if "kept" in payload:
+        file = kept_file(Path(payload["kept"]), payload["measured_with"], samples=len(texts), **asked)
+    model = Path(payload["model"])
+    return kept_or_measured(file, lambda: measure_importance(model, texts, **asked, on_progress=report))

@@ -1,4 +1,4 @@
-"""The full-precision model in torch with any groups stored as any ggml types, and how far its predictions then move.
+"""The full-precision model in torch with any groups stored as any types of the format that is served, and how far its predictions then move.
 
 The inputs of every block are kept from one forward of the full-precision model (and of other models on request), so that a changed
 group costs only its own block and those after it. The cost is counted in block-forward-tokens: one block over one token.
@@ -14,22 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from quantplay.digest import digest_of, digest_of_file
-from quantplay.engines.ggml import ABORTS_WITHOUT_IMPORTANCE, KINDS, NEEDS_IMPORTANCE
-from quantplay.engines.gguf_header import read_gguf_header
+from quantplay.digest import digest_of
 from quantplay.engines.transformers_model import load_model
 from quantplay.errors import Fault, InputError
-from quantplay.mixed.groups import Group, groups_of
 from quantplay.mixed.layout import Kept, Layout, require_rows, scored_positions
 from quantplay.mixed.parts import parts_of, unknown_parts
+from quantplay.mixed.served import Served
 from quantplay.mixed.tensors import Weights
-from quantplay.quantizers.importance import ImportanceMatrix, fixed_threads
+from quantplay.quantizers.importance import fixed_threads
 
 if TYPE_CHECKING:
     import torch
 
 Assignment = Mapping[str, str]
-"""Group name -> ggml type; groups left out stay in full precision."""
+"""Group name -> type; groups left out stay in full precision."""
 ROWS_AT_ONCE = 8
 LOGIT_TOLERANCE = 1e-3  # of the largest logit: float32 sums in another order
 
@@ -56,8 +54,7 @@ class Simulator:
     def __init__(
         self,
         model_folder: Path,
-        reference_gguf: Path,
-        importance: ImportanceMatrix | None,
+        served: Served,
         rows: np.ndarray,
         *,
         threads: int,
@@ -68,22 +65,13 @@ class Simulator:
         Raises InputError where there are too few rows, weights that are not finite, or an architecture without Llama's parts.
         """
         require_rows(rows)
-        self.threads, self.rows, self.importance = threads, rows, importance
-        self.reference_gguf = reference_gguf
-        header = read_gguf_header(reference_gguf)
-        self.shapes = {name: tensor.shape for name, tensor in header.tensors.items()}
-        self.full_bytes = {name: tensor.size_bytes for name, tensor in header.tensors.items()}
-        self.groups = {group.name: group for group in groups_of(self.shapes)}
+        self.threads, self.rows, self.served = threads, rows, served
+        self.groups = {group.name: group for group in served.groups}
         self.block_forward_tokens = 0
         self.positions = scored_positions(rows.shape[1], positions)
         with fixed_threads(threads):
             self.model = load_model(model_folder)
-            self.weights = Weights(
-                self.model,
-                {name: self.shapes[name] for group in self.groups.values() for name in group.tensors},
-                importance.values if importance else {},
-                threads,
-            )
+            self.weights = Weights(self.model, served, threads)
             self.embedding, self.blocks, self.norm, self.head = parts_of(self.model)
             self.block_arguments = self.watched_arguments()
             self.kept: list[Kept] = []
@@ -92,27 +80,13 @@ class Simulator:
 
     def identity(self) -> str:
         """Digest of all that determines a measurement, but for the assignment."""
-        return digest_of({"model": self.model_digest, "importance": self.importance and self.importance.digest(),
+        return digest_of({"model": self.served.model(), "importance": self.served.importance(),
                           "rows": self.rows_digest, "positions": self.positions.tolist(), "threads": self.threads,
-                          "versions": versions()})  # fmt: skip
-
-    @property
-    def model_digest(self) -> str:
-        return digest_of_file(self.reference_gguf)
+                          "versions": versions(self.served.packages)})  # fmt: skip
 
     @property
     def rows_digest(self) -> str:
         return hashlib.sha256(np.ascontiguousarray(self.rows, dtype="<i8").tobytes()).hexdigest()
-
-    def possible(self, group: Group, kind: str) -> bool:
-        """Whether llama.cpp stores this group as `kind`: some types need an importance matrix."""
-        for name in group.tensors:
-            covered = self.importance is not None and name in self.importance.values
-            if not covered and (
-                kind in ABORTS_WITHOUT_IMPORTANCE or (kind in NEEDS_IMPORTANCE and group.block is not None)
-            ):
-                return False
-        return True
 
     def damage(self, assignment: Assignment) -> Damage:
         """Damage of the model with these groups stored so, over all rows."""
@@ -161,21 +135,21 @@ class Simulator:
 
     def layout(self, assignment: Assignment) -> Layout:
         unknown = [name for name in assignment if name not in self.groups]
-        wrong = sorted({kind for kind in assignment.values() if kind not in KINDS})
-        if unknown or wrong:
+        if unknown:
             raise InputError(
-                "no such groups or types",
-                faults=[Fault(where=name, what="is no group of this model", allowed=", ".join(self.groups)) for name in unknown]
-                + [Fault(where=kind, what="is no ggml type for weights", allowed=", ".join(KINDS)) for kind in wrong],
+                "no such groups",
+                faults=[Fault(where=name, what="is no group of this model", allowed=", ".join(self.groups)) for name in unknown],
             )  # fmt: skip
+        if assignment:
+            self.served.in_order(assignment.values())
         by_place: dict[int | str, list[tuple[str, str]]] = {}
         for name, kind in assignment.items():
             group = self.groups[name]
             for tensor in group.tensors:
                 place = group.block if group.block is not None else tensor
                 by_place.setdefault(place, []).append((tensor, kind))
-        embedding = tuple(by_place.get("token_embd.weight", ()))
-        head = embedding if "output.weight" not in self.shapes else tuple(by_place.get("output.weight", ()))
+        embedding = tuple(by_place.get(self.served.embedding or "", ()))
+        head = tuple(by_place.get(self.served.output or "", ()))
         blocks = tuple(tuple(sorted(by_place.get(block, ()))) for block in range(len(self.blocks)))
         return Layout(embedding, blocks, head)
 
@@ -203,9 +177,7 @@ class Simulator:
     def embedded(self, part: torch.Tensor, layout: Layout) -> torch.Tensor:
         import torch
 
-        self.weights.put(
-            ["token_embd.weight"] if "token_embd.weight" in self.weights.shapes else [], dict(layout.embedding)
-        )
+        self.weights.put([self.served.embedding] if self.served.embedding else [], dict(layout.embedding))
         return self.embedding(torch.from_numpy(self.rows)[part])
 
     def through(self, block: int, types: Sequence[tuple[str, str]], state: torch.Tensor) -> torch.Tensor:
@@ -216,9 +188,7 @@ class Simulator:
 
     def log_probabilities(self, state: torch.Tensor, head: Sequence[tuple[str, str]]) -> torch.Tensor:
         """(rows, positions, vocabulary), float64, at the scored positions."""
-        self.weights.put(
-            [name for name in ("token_embd.weight", "output.weight") if name in self.weights.shapes], dict(head)
-        )
+        self.weights.put([name for name in (self.served.embedding, self.served.output) if name], dict(head))
         logits = self.head(self.norm(state[:, self.positions]))
         return logits.double().log_softmax(dim=-1)
 
@@ -265,7 +235,8 @@ class Simulator:
             raise unknown_parts(f"logits differ by {off:.2g} of the largest")
 
 
-def versions() -> dict[str, str]:
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Of the libraries that run the model, and of these."""
     from importlib import metadata
 
-    return {name: metadata.version(name) for name in ("torch", "transformers", "llama-cpp-python")}
+    return {name: metadata.version(name) for name in ("torch", "transformers", *packages)}

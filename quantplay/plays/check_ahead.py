@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from quantplay.errors import Fault
 from quantplay.gate.ahead import looks_needed
-from quantplay.plan import Gate, MixedPrecision
+from quantplay.plan import Envelope, Gate, MixedPrecision
 from quantplay.plan_file import Place, PlanFile, close_to
 from quantplay.plays.check_sets import Sets
 from quantplay.qat.data import leaks_of
+from quantplay.quantizers.layer_types import FULL, MIXED
 
 TRAINING_LINES = "training:\n  file: training.jsonl"
 CASE_LINES = "business_case: {requests_per_day: ..., tokens_per_request: ..., training_cost: ..., months: ..., ...}"
@@ -31,15 +32,14 @@ def ahead_faults(file: PlanFile, sets: Sets) -> Iterator[Fault]:
 
 
 def type_faults(file: PlanFile, mixing: MixedPrecision) -> Iterator[Fault]:
-    from quantplay.engines.ggml import KINDS
-
+    known = types_for(file.parts.get("envelope"))
     for position, name in enumerate(mixing.types):
         place: Place = ("mixed_precision", "types", position)
         label = f"mixed_precision.types[{position + 1}]"
-        if name not in KINDS:
-            near = close_to(name, KINDS)
+        if name not in known:
+            near = close_to(name, known)
             yield file.fault(
-                place, f"{label}: ggml has no such type", value=name, allowed=", ".join(KINDS),
+                place, f"{label}: no group of a mix can have this type", value=name, allowed=", ".join(known),
                 fix=f"did you mean `{near}`?" if near else None,
             )  # fmt: skip
         elif name in mixing.types[:position]:
@@ -49,6 +49,15 @@ def type_faults(file: PlanFile, mixing: MixedPrecision) -> Iterator[Fault]:
             ("mixed_precision", "types"), "mixed_precision.types: of one type alone nothing can be mixed",
             value=mixing.types[0], allowed="two types or more, or none for the usual ladder", fix="add types, or remove the line",
         )  # fmt: skip
+
+
+def types_for(envelope: Envelope | None) -> tuple[str, ...]:
+    """What a group may be in a mix: ggml's types, or those of the format that the other runtimes load."""
+    from quantplay.engines.ggml import KINDS
+
+    if envelope is None or envelope.runtime == "llama.cpp":
+        return KINDS
+    return (FULL, *(kind for kinds in MIXED.values() for kind in kinds))
 
 
 def leak_faults(file: PlanFile, sets: Sets) -> Iterator[Fault]:

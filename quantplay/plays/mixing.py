@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from quantplay.engines.ggml import bits_per_weight
 from quantplay.envelope.mix import BULK
+from quantplay.errors import InputError
+from quantplay.gate.ahead import cannot_mix
+from quantplay.mixed.folder_served import place as place_of_layer
 from quantplay.mixed.groups import place
 from quantplay.plan import Plan
+from quantplay.quantizers.layer_types import FULL, MIXED, quantized_layers
 from quantplay.records import Artifact, EnvelopeChoice
 
 MIB = 2**20
@@ -21,13 +25,17 @@ BELOW = 2  # types under the one that came short, for groups that hardly suffer
 
 
 def ladder(plan: Plan, short: Artifact) -> tuple[str, ...]:
-    """The ggml types a group may take: the plan's own, or those around the type that came short, the most bits first.
+    """The types a group may take: the plan's own, or those around the type that came short, the most bits first.
 
-    Upward to twice its bits and a half more each way: what is interpolated between two types that lie too far apart is no
-    measurement.
+    Of ggml's upward to twice its bits and a half more each way: what is interpolated between two types that lie too far apart is
+    no measurement. A folder has few types, so all of them, and full precision. Raises InputError where nothing can be mixed.
     """
+    if (why := cannot_mix(short.type)) is not None:
+        raise InputError(why)
     if plan.mixing.types:
         return plan.mixing.types
+    if short.format != "gguf":
+        return (FULL, *MIXED[short.format])
     bulk = bits_of(short)
     smaller = [name for name in LADDER if bits_per_weight(name) < bulk][:BELOW]
     return (*(name for name in LADDER if bulk <= bits_per_weight(name) <= 2 * bulk + 1.5), *smaller)
@@ -36,7 +44,10 @@ def ladder(plan: Plan, short: Artifact) -> tuple[str, ...]:
 def parts_of_scan(short: Artifact) -> int:
     """In how many parts a pool's workers scan: by the number of groups alone, so that a run that goes on finds the parts it
     sent before, however many workers there are by then."""
-    groups = {place(name)[2] for name, kind in short.tensors.items() if kind != "F32"}
+    if short.format == "gguf":
+        groups = {place(name)[2] for name, kind in short.tensors.items() if kind != "F32"}
+    else:
+        groups = {place_of_layer(layer)[2] for layer in quantized_layers(short.format, short.tensors)}
     return max(1, min(MOST_PARTS, -(-len(groups) // GROUPS_A_PART)))
 
 

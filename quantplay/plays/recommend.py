@@ -14,7 +14,7 @@ from quantplay.envelope.memory import estimate
 from quantplay.envelope.shape import read_shape
 from quantplay.errors import InputError
 from quantplay.formats import types_of
-from quantplay.gate.ahead import MIXES_FOR, SHORT
+from quantplay.gate.ahead import SHORT, cannot_mix, cannot_train
 from quantplay.plan import Plan
 from quantplay.plays.business_case import measured
 from quantplay.records import Artifact, Decision, Evaluation, MixChoice, Recommendation, Training
@@ -87,8 +87,6 @@ def recommendations(found: Situation) -> tuple[Recommendation, ...]:
     """What is left to try, the least costly first; empty where the run did not stop short."""
     if found.decision.verdict not in SHORT or found.outcome not in (*SHORT, "rejected"):
         return ()
-    if found.plan.envelope.runtime != MIXES_FOR:
-        return tuple(larger_type(found))
     return (*mixing(found), *larger_type(found), *training(found))
 
 
@@ -129,6 +127,10 @@ def wider(plan: Plan, kind: TypeSize) -> Iterator[str]:
 def mixing(found: Situation) -> Iterator[Recommendation]:
     """Mixed precision where it was not tried after a close candidate; a larger one where it was, and was short."""
     decision = found.decision
+    if found.mix is None and (why := cannot_mix(found.artifact.type)) is not None:
+        if decision.verdict == "close":
+            yield Recommendation(kind="mixed precision", what="Nothing can be mixed here.", why=why)
+        return
     if found.mix is None:
         if decision.verdict == "close" and found.training is None:
             yield Recommendation(
@@ -213,6 +215,8 @@ def size_lines(plan: Plan, size_bytes: int) -> Iterator[str]:
 def training(found: Situation) -> Iterator[Recommendation]:
     """What training would win, what it needs, or what it won."""
     plan, decision = found.plan, found.decision
+    if cannot_train(found.artifact.type) is not None:
+        return
     if found.training is not None:
         before, after = found.training.curve[0].dev_kl_nats, found.training.chosen.dev_kl_nats
         more = found.training.chosen_step == found.training.steps_done and not found.training.stopped_early

@@ -21,7 +21,7 @@ def folder_faults(recipe: Recipe, artifact: Artifact, file: Path) -> Iterator[Fa
 
     Raises IntegrityError where the file is no archive of ours.
     """
-    layers = quantized_layers(recipe, artifact.tensors)
+    layers = quantized_layers(recipe.format, artifact.tensors)
     with model_folder(file) as folder:
         try:
             named = json.loads((folder / NOTE).read_text(encoding="utf-8"))["recipe"]

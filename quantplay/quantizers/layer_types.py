@@ -66,10 +66,10 @@ def with_types(recipe: Recipe, tensor_types: Mapping[str, str]) -> Recipe:
     return recipe.model_copy(update={"tensor_types": dict(tensor_types), "higher_precision": words})
 
 
-def quantized_layers(recipe: Recipe, tensors: Mapping[str, str]) -> dict[str, str]:
-    """Layer -> type, of every quantized layer among an artifact's `tensors`."""
+def quantized_layers(serving_format: str, tensors: Mapping[str, str]) -> dict[str, str]:
+    """Layer -> type, of every quantized layer among the `tensors` of an artifact of this format."""
     return {
         name.removesuffix(".weight"): kind
         for name, kind in tensors.items()
-        if kind in TYPES and TYPES[kind].format == recipe.format
+        if kind in TYPES and TYPES[kind].format == serving_format
     }

@@ -13,12 +13,14 @@ from quantplay.engines.llama_quantize import quantize_file
 from quantplay.errors import InputError
 from quantplay.evalset import read_items
 from quantplay.harness.divergence import measure_divergence
-from quantplay.mixed.candidates import fitting_context, padded, tensor_types_of
+from quantplay.mixed.ggml_served import GgmlServed
+from quantplay.mixed.gguf_mixes import GgufMixes, padded
+from quantplay.mixed.mixes import fitting_context, tensor_types_of
 from quantplay.mixed.rows import held_out_rows
 from quantplay.mixed.sensitivity import ScanSettings, measure_sensitivity
 from quantplay.mixed.simulate import Simulator
 from quantplay.plays.mixed_precision import choose, dev_text, solve_again
-from quantplay.records import MixChoice, Sensitivity
+from quantplay.records import MixChoice
 
 TYPES = ("Q8_0", "Q6_K", "Q4_K", "Q3_K", "Q2_K")
 BUDGET = 1_350_000  # bytes; the pilot takes 1.1 million as Q2_K and 2.9 as Q8_0
@@ -35,9 +37,9 @@ def lab(
     dev.write_text("\n".join(lines) + "\n", encoding="utf-8")
     texts = [item.prompt for item in read_items(pilot / "evaluation" / "dev.jsonl")]
     rows = held_out_rows(pilot_model, texts, sequences=4, tokens=128)
-    simulator = Simulator(pilot_model, reference_gguf, None, rows, threads=1)
+    simulator = Simulator(pilot_model, GgmlServed(reference_gguf, None), rows, threads=1)
     return {
-        "sensitivity": measure_sensitivity(simulator, ScanSettings(types=TYPES)), "reference": reference_gguf, "importance": None,
+        "mixes": GgufMixes(measure_sensitivity(simulator, ScanSettings(types=TYPES)), reference_gguf, None),
         "text": dev_text(dev, folder), "context_tokens": 128, "short": "0" * 64, "short_type": "Q2_K", "workdir": folder,
         "threads": 1, "rivals": 1,
     }  # fmt: skip
@@ -113,5 +115,5 @@ def test_a_budget_that_is_too_small_or_needs_no_mix_says_so(
 
 def test_the_record_survives_json(choice: MixChoice, lab: dict[str, object]) -> None:
     assert MixChoice.model_validate(json.loads(json.dumps(choice.body()))) == choice
-    assert isinstance(lab["sensitivity"], Sensitivity)
-    assert choice.sensitivity == lab["sensitivity"].digest()
+    assert isinstance(lab["mixes"], GgufMixes)
+    assert choice.sensitivity == lab["mixes"].sensitivity.digest()

@@ -19,6 +19,7 @@ from quantplay.evalset import read_texts
 from quantplay.formats import TYPES
 from quantplay.harness.divergence import measure_divergence
 from quantplay.mixed.assemble import assemble
+from quantplay.mixed.ggml_served import GgmlServed
 from quantplay.mixed.groups import group_bytes
 from quantplay.mixed.interpolate import rank_agreement
 from quantplay.mixed.proxy import proxies
@@ -49,7 +50,7 @@ def rows(pilot_model: Path, texts: list[str]) -> np.ndarray:
 
 @pytest.fixture
 def simulator(pilot_model: Path, reference_gguf: Path, importance: ImportanceMatrix, rows: np.ndarray) -> Simulator:
-    return Simulator(pilot_model, reference_gguf, importance, rows, threads=1)
+    return Simulator(pilot_model, GgmlServed(reference_gguf, importance), rows, threads=1)
 
 
 def test_a_whole_type_does_the_damage_of_llama_cpps_real_file(
@@ -62,7 +63,7 @@ def test_a_whole_type_does_the_damage_of_llama_cpps_real_file(
     ids = tokenizer("\n".join(texts[220:]))["input_ids"]
     rows = np.array(ids[: len(ids) // context * context]).reshape(-1, context)
     rows[:, 0] = tokenizer.bos_token_id
-    simulator = Simulator(pilot_model, reference_gguf, importance, rows, threads=1)
+    simulator = Simulator(pilot_model, GgmlServed(reference_gguf, importance), rows, threads=1)
     types = {tensor: "Q3_K" for group in simulator.groups.values() for tensor in group.tensors}
     file = tmp_path / "q3.gguf"
     ftype = TYPES["Q3_K_M"].ftype
@@ -71,7 +72,9 @@ def test_a_whole_type_does_the_damage_of_llama_cpps_real_file(
     stored = read_tensors(file)
     assert {stored[name].kind for name in types} == {"Q3_K"}
     for group in simulator.groups.values():
-        assert group_bytes(group, "Q3_K", simulator.shapes) == sum(stored[name].size_bytes for name in group.tensors)
+        assert group_bytes(group, "Q3_K", simulator.served.shapes) == sum(
+            stored[name].size_bytes for name in group.tensors
+        )
     real = measure_divergence(reference_gguf, file, texts[220:], context_tokens=context, threads=1, cache_type="f32")
     assert real.tokens == len(rows) * len(simulator.positions)
     simulated = simulator.damage(dict.fromkeys(simulator.groups, "Q3_K"))
@@ -116,13 +119,15 @@ def test_split_is_whole_and_a_journal_measures_nothing_again(
     journal = tmp_path / "scan.jsonl"
     whole = measure_sensitivity(simulator, settings, journal=journal)
     parts = [
-        scan(Simulator(pilot_model, reference_gguf, importance, rows, threads=1), settings, part=(number, 2))
+        scan(
+            Simulator(pilot_model, GgmlServed(reference_gguf, importance), rows, threads=1), settings, part=(number, 2)
+        )
         for number in range(2)
     ]
     split = assemble(parts)
     assert split.groups == whole.groups
     assert split.checks == whole.checks
-    again = Simulator(pilot_model, reference_gguf, importance, rows, threads=1)
+    again = Simulator(pilot_model, GgmlServed(reference_gguf, importance), rows, threads=1)
     before = again.block_forward_tokens
     assert measure_sensitivity(again, settings, journal=journal).groups == whole.groups
     assert again.block_forward_tokens == before
@@ -225,11 +230,11 @@ def test_faults_are_named(
     with pytest.raises(InputError, match="held out"):
         held_out_rows(pilot_model, texts[:1], sequences=8, tokens=4096)
     with pytest.raises(InputError, match="too few held-out sequences"):
-        Simulator(pilot_model, reference_gguf, None, rows[:1], threads=1)
-    without = Simulator(pilot_model, reference_gguf, None, rows, threads=1)
+        Simulator(pilot_model, GgmlServed(reference_gguf, None), rows[:1], threads=1)
+    without = Simulator(pilot_model, GgmlServed(reference_gguf, None), rows, threads=1)
     with pytest.raises(InputError, match="can't be stored as any"):
         scan(without, ScanSettings(types=("IQ2_XS",)))
     weights = without.weights
     weights.full["model.layers.0.mlp.down_proj.weight"][0, 0] = float("nan")
     with pytest.raises(InputError, match="NaN"):
-        type(weights)(without.model, weights.shapes, {}, 1)
+        type(weights)(without.model, without.served, 1)

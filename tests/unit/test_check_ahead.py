@@ -50,11 +50,20 @@ def test_every_fault_at_once(tmp_path: Path) -> None:
     asked = read(tmp_path / "0" / "gate.jsonl")[0]["prompt"]
     mixing = "mixed_precision: {types: [Q4_K_M, Q6_K, Q6_K]}\n"
     report = checked(tmp_path, PLAN + TRAINING + mixing, [f"before {asked} after"])
-    assert told(report.faults, "mixed_precision.types[1]: ggml has no such type", "did you mean `Q4_K`?")
+    assert told(report.faults, "mixed_precision.types[1]: no group of a mix can have this type", "did you mean `Q4_K`?")
     assert told(report.faults, "mixed_precision.types[3]: stands twice")
     assert told(report.faults, "training.file: gate", "stand in training texts")
     assert told(report.warnings, "training: never runs", "business_case")
     assert told(report.warnings, "mixed_precision: is never reached", "attempts: 2")
+
+
+def test_the_types_of_a_mix_are_those_of_the_runtime_s_format(tmp_path: Path) -> None:
+    folders = TWO_LOOKS.replace("runtime: llama.cpp", "runtime: transformers")
+    mixing = "mixed_precision: {types: [%s]}\n"
+    of_folders, of_ggml = mixing % "full, W8A16, W4A16", mixing % "Q6_K, Q4_K"
+    for plan, wrong, right in ((TWO_LOOKS, of_folders, of_ggml), (folders, of_ggml, of_folders)):
+        assert len(told(checked(tmp_path, plan + wrong).faults, "no group of a mix can have this type")) >= 2
+        assert told(checked(tmp_path, plan + right).faults, "mixed_precision") == []
 
 
 def test_a_business_case_needs_texts_and_a_look(tmp_path: Path) -> None:

@@ -73,6 +73,6 @@ def test_a_scan_has_as_many_parts_as_its_groups_ask_for(blocks: int):
         shapes |= {f"blk.{block}.{part}.weight": (256, 256) for part in ("attn_q", "attn_k", "ffn_down", "ffn_up")}
         shapes[f"blk.{block}.attn_norm.weight"] = (256,)
     tensors = {name: "Q4_K" if len(shape) > 1 else "F32" for name, shape in shapes.items()}
-    parts = parts_of_scan(Artifact.model_construct(tensors=tensors))
+    parts = parts_of_scan(Artifact.model_construct(format="gguf", tensors=tensors))
     assert 1 <= parts <= MOST_PARTS
     assert parts == min(MOST_PARTS, -(-len(groups_of(shapes)) // 8))

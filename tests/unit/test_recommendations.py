@@ -12,8 +12,11 @@ from factories import made_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantplay.gate.ahead import play_ahead, room
+from quantplay.errors import InputError
+from quantplay.formats import TYPES
+from quantplay.gate.ahead import cannot_train, play_ahead, room
 from quantplay.plan import BusinessCase, Plan, Training
+from quantplay.plays.mixing import ladder
 from quantplay.plays.recommend import Situation, TypeSize, recommendations, share_needed
 from quantplay.records import Decision, GroupOptions, MixChoice, TypeOption
 
@@ -146,7 +149,7 @@ def test_which_play_comes_next() -> None:
     def ahead(
         plan: Plan, verdict: str, attempt: int, attempts: int, *, mixed: bool = False, trained: bool = False
     ) -> str | None:
-        return play_ahead(plan, decided(verdict, attempt, attempts), mixed=mixed, trained=trained)
+        return play_ahead(plan, decided(verdict, attempt, attempts), kind="Q4_K_M", mixed=mixed, trained=trained)
 
     assert ahead(plain, "pass", 1, 3) is None
     assert ahead(plain, "inconclusive", 1, 3) is None
@@ -169,13 +172,32 @@ def test_check_says_what_the_attempts_leave_room_for() -> None:
     assert "after both" in room(3, training=True)
 
 
-def test_for_a_format_that_is_a_folder_only_a_larger_type_is_left() -> None:
-    """Plays 5 and 6 make GGUF files."""
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [("W4A16", None), ("W4A16_AWQ", None), ("W8A16", None), ("BNB_INT8", "only type"), ("GPTQ_INT4", "only type"), ("W8A8", "goes into"),
+     ("FP8_DYNAMIC", "goes into")],
+)  # fmt: skip
+def test_play_5_follows_where_the_format_can_be_mixed_and_says_why_where_it_can_not(kind: str, why: str | None) -> None:
     found = situation("close")
-    plan = found.plan.model_copy(
-        update={"envelope": found.plan.envelope.model_copy(update={"runtime": "transformers"})}
-    )
-    assert {one.kind for one in recommendations(replace(found, plan=plan))} == {"larger type"}
+    runtime = found.plan.envelope.model_copy(update={"runtime": "transformers"})
+    plan = found.plan.model_copy(update={"envelope": runtime})
+    short = found.artifact.model_copy(update={"type": kind, "format": TYPES[kind].format})
     more = found.decision.model_copy(update={"attempts": 3, "attempt": 1})
-    assert play_ahead(found.plan, more, mixed=False, trained=False) == "mixed_precision"
-    assert play_ahead(plan, more, mixed=False, trained=False) is None
+    (line,) = told(replace(found, plan=plan, artifact=short), "mixed precision")
+    if why is None:
+        assert play_ahead(plan, more, kind=kind, mixed=False, trained=False) == "mixed_precision"
+        assert "Leave room for mixed precision" in line
+    else:
+        assert play_ahead(plan, more, kind=kind, mixed=False, trained=False) is None
+        assert line.startswith(f"Nothing can be mixed here. {kind}")
+        assert why in line
+        with pytest.raises(InputError, match=kind):
+            ladder(plan, short)
+
+
+def test_training_follows_where_its_grids_are_known() -> None:
+    trainable = situation().plan.model_copy(update={"business_case": CASE, "training": Training(file="train.jsonl")})
+    for kind in ("Q4_K_M", "W4A16", "BNB_INT8"):
+        ahead = play_ahead(trainable, decided("broken", 1, 2), kind=kind, mixed=False, trained=False)
+        assert ahead == (None if cannot_train(kind) else "training")
+    assert cannot_train("Q4_K_M") is None

@@ -1,43 +1,86 @@
-"""Mixes as files: their exact bytes before they are made, how they are made and measured, and what they are compared with."""
+"""Mixes as GGUF files: their exact bytes before they are made, how they are made and measured, and what they are compared with."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from quantplay.digest import digest_of
-from quantplay.engines.gguf_header import GgufHeader
-from quantplay.engines.llama_cpp import LlamaModel
+from quantplay.digest import digest_of, digest_of_file
+from quantplay.engines.gguf_header import GgufHeader, read_gguf_header
 from quantplay.engines.llama_quantize import quantize_file
 from quantplay.envelope.mix import BULK, FULL_PRECISION, Shape, stored_bytes, stored_types
-from quantplay.formats import types_of
+from quantplay.formats import TYPES, types_of
 from quantplay.harness.divergence import measure_divergence
+from quantplay.mixed.allocate import Mix
 from quantplay.mixed.groups import Group, group_types
 from quantplay.mixed.journal import Journal
+from quantplay.mixed.mixes import Candidate, bytes_held, fitting_context, tensor_types_of
 from quantplay.process import Report
 from quantplay.quantizers.gguf import IMPORTANCE_KEY, RECIPE_KEY
 from quantplay.quantizers.importance import load_importance
 from quantplay.quantizers.overrides import layers_of
-from quantplay.records.mix import GroupOptions, TypeOption
+from quantplay.records.mix import GroupOptions, MeasuredMix, Origin, TypeOption
 from quantplay.records.sensitivity import Sensitivity
 
-FEWEST_CHUNKS = 16
-SHORTEST_CONTEXT = 32  # tokens
+FTYPE = 7  # llama.cpp's number of Q8_0: where every matrix is named nothing takes it
 ALIGNMENT = 32  # bytes; every tensor of a GGUF starts at a multiple
 METADATA_BYTES = 512  # what our own keys may add to the header
 LEAST_BITS = 2.0  # llama.cpp's own mixes that aim lower are made for few models and no rivals of others
 
 
-@dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """A file to make and measure."""
+class GgufMixes:
+    """What llama.cpp makes of a full-precision GGUF, with an importance matrix or without."""
 
-    name: str
-    ftype: int  # llama.cpp's number of the mix that tensors without an override take
-    tensor_types: Mapping[str, str]  # tensor -> ggml type
+    job = "quantplay.mixed.gguf_mixes:measure_job"
+
+    def __init__(self, sensitivity: Sensitivity, reference: Path, importance: Path | None) -> None:
+        self.sensitivity, self.reference, self.importance_file = sensitivity, reference, importance
+        self.header: GgufHeader = read_gguf_header(reference)
+        self.shapes = {name: tensor.shape for name, tensor in self.header.tensors.items()}
+        self.digest = digest_of_file(reference)
+        self.full_bytes = reference.stat().st_size
+        self.groups = options_of(sensitivity, self.shapes)
+        self.beside = bytes_beside(self.header, self.full_bytes, self.groups)
+
+    @cached_property
+    def importance(self) -> str | None:
+        return load_importance(self.importance_file).digest() if self.importance_file else None
+
+    def rivals(self, budget_bytes: int, count: int, short_type: str) -> list[Candidate]:
+        """llama.cpp's own mixes nearest below the budget, and the one that fell short."""
+        mixes = llama_mixes(self.header, self.reference, importance=self.importance_file is not None, also=short_type)
+        inside = {name for group in self.groups for name in next(iter(group.tensors.values()))}
+        sizes = {name: self.beside + mix_bytes(types, self.shapes, inside) for name, types in mixes.items()}
+        fitting = sorted((name for name in sizes if sizes[name] <= budget_bytes), key=lambda name: (-sizes[name], name))
+        names = [
+            *([short_type] if short_type in mixes else []),
+            *(name for name in fitting[:count] if name != short_type),
+        ]
+        return [
+            Candidate(
+                name=f"llama.cpp {name}", origin="llama.cpp", mix={},
+                made={"ftype": TYPES[name].ftype or FTYPE, "tensor_types": {}},
+            )
+            for name in names
+        ]  # fmt: skip
+
+    def candidate(self, name: str, origin: Origin, mix: Mix) -> Candidate:
+        made = {"ftype": FTYPE, "tensor_types": tensor_types_of(self.groups, mix)}
+        return Candidate(name=name, origin=origin, mix=mix, made=made)
+
+    def payload(self) -> dict[str, Any]:
+        return {
+            "reference": str(self.reference), "reference_digest": self.digest,
+            "importance": str(self.importance_file) if self.importance_file else None,
+        }  # fmt: skip
+
+    @staticmethod
+    def types_of(groups: Sequence[GroupOptions], one: MeasuredMix) -> tuple[str, Mix]:
+        if one.origin == "llama.cpp":
+            return one.name.removeprefix("llama.cpp "), {}
+        return nearest_type(groups, one.groups), one.groups
 
 
 def padded(size: int) -> int:
@@ -82,11 +125,6 @@ def bytes_beside(header: GgufHeader, size_bytes: int, groups: Sequence[GroupOpti
     )
 
 
-def tensor_types_of(groups: Sequence[GroupOptions], mix: Mapping[str, str]) -> dict[str, str]:
-    """Tensor -> the type it is stored as."""
-    return {name: kind for group in groups for name, kind in group.tensors[mix[group.group]].items()}
-
-
 def llama_mixes(header: GgufHeader, file: Path, *, importance: bool, also: str) -> dict[str, dict[str, str]]:
     """Name of llama.cpp's own mix -> tensor -> type, of every mix that can be made here and is of use to most models, and `also`."""
     shapes = {name: tensor.shape for name, tensor in header.tensors.items()}
@@ -109,7 +147,7 @@ def mix_bytes(types: Mapping[str, str], shapes: Mapping[str, Shape], inside: set
 def measure_job(payload: dict[str, Any], report: Report) -> list[dict[str, Any]]:
     """Job: make every candidate in `folder`, measure it against `reference`, delete it; finished ones are in `journal`.
 
-    payload: reference (GGUF), importance (file or null), candidates (name, ftype, tensor_types), text (file), context_tokens, folder,
+    payload: reference (GGUF) and its digest, importance (file or null), candidates (ftype, tensor_types), text (file), context_tokens, folder,
     journal, threads. Returns for each its size_bytes, tokens, mean_kl_nats, mean_kl_se.
     """
     reference, folder = Path(payload["reference"]), Path(payload["folder"])
@@ -145,15 +183,11 @@ def measure_job(payload: dict[str, Any], report: Report) -> list[dict[str, Any]]
     return found
 
 
-def fitting_context(reference: Path, text: str, context_tokens: int, threads: int) -> int:
-    """`context_tokens`, halved until the text gives enough chunks for a standard error."""
-    with LlamaModel(reference, threads=threads, context_tokens=context_tokens) as model:
-        tokens = len(model.tokenize(text))
-    while tokens // context_tokens < FEWEST_CHUNKS and context_tokens >= 2 * SHORTEST_CONTEXT:
-        context_tokens //= 2
-    return context_tokens
-
-
-def as_payload(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
-    """JSON for `measure_job`."""
-    return [json.loads(json.dumps(vars(one), default=dict)) for one in candidates]
+def nearest_type(groups: Sequence[GroupOptions], mix: Mapping[str, str]) -> str:
+    """The serving type whose bulk holds most bytes of the mix: what the recipe is named after."""
+    names: dict[str, str] = {}
+    for name, bulk in BULK.items():
+        if name in TYPES:
+            names.setdefault(bulk, name)
+    known = {kind: size for kind, size in bytes_held(groups, mix).items() if kind in names}
+    return names[max(known, key=lambda kind: (known[kind], kind))] if known else "Q8_0"
