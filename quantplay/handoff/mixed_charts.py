@@ -13,7 +13,7 @@ from quantplay.records import GroupOptions, MixChoice, TypeOption
 
 MIB = 1 << 20
 COLOURS = {"mix": "cand", "uniform": "info", "llama.cpp": "base"}
-FRONTIER_LEGEND = (("cand", "mixes"), ("info", "one type everywhere"), ("base", "llama.cpp's own mixes"))
+FRONTIER_LEGEND = {"mix": "mixes", "uniform": "one type everywhere", "llama.cpp": "llama.cpp's own mixes"}
 GROUP_LEGEND = (("cand", "bytes as chosen"), ("warn", "damage as chosen"))
 SHOWN = 24  # groups of the chart, those that take most damage; all are in the record
 TOP, BOTTOM = 18, 300  # px of the frontier
@@ -41,6 +41,7 @@ def mix_charts(choice: MixChoice | None) -> list[Chart]:
 def frontier_chart(choice: MixChoice) -> Chart:
     """Bytes against mean divergence, which is on a logarithmic scale: a step of the grid is a factor."""
     points = [(one, max(1e-9, one.mean_kl_nats)) for one in choice.measured]
+    measured = {one.origin for one in choice.measured}
     sizes, logs = [one.size_bytes / MIB for one, _ in points], [math.log10(nats) for _, nats in points]
     room = 0.12 * (max(sizes) - min(sizes)) or 0.05 * max(sizes)
     x = Scale(low=max(0.0, min(sizes) - room), high=max(max(sizes), choice.budget_bytes / MIB) + room, margin=0)
@@ -79,7 +80,7 @@ def frontier_chart(choice: MixChoice) -> Chart:
         note="Mean KL divergence from full precision on the dev split, in nats a token, on a logarithmic scale; the lower left is best. "
         "The large dot was chosen.",
         rows=(Row(label="", value="", track=joined(parts), height=BOTTOM + 30),),
-        legend=FRONTIER_LEGEND,
+        legend=tuple((COLOURS[origin], said) for origin, said in FRONTIER_LEGEND.items() if origin in measured),
     )
 
 
@@ -162,7 +163,7 @@ def chosen_option(group: GroupOptions, choice: MixChoice) -> TypeOption:
 
 
 def mix_sentence(choice: MixChoice) -> str:
-    """What was chosen, against the best of what llama.cpp offers in the budget."""
+    """What was chosen, against the best in the budget of what there is without mixing."""
     taken = next((one for one in choice.measured if one.name == choice.name), None)
     rivals = [one for one in choice.measured if one.origin != "mix" and one.size_bytes <= choice.budget_bytes]
     said = f"Under {size(choice.budget_bytes)}, after {choice.short_type} came short: {choice.name}, {size(choice.size_bytes)}"

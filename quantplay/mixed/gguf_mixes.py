@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,7 @@ class GgufMixes:
         self.groups = options_of(sensitivity, self.shapes)
         self.beside = bytes_beside(self.header, self.full_bytes, self.groups)
 
-    @cached_property
+    @property
     def importance(self) -> str | None:
         return load_importance(self.importance_file).digest() if self.importance_file else None
 

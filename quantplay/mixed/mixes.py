@@ -30,18 +30,34 @@ class Candidate:
 class Mixes(Protocol):
     """The mixes of one model in one format. To add a format: a class like `GgufMixes` or `FolderMixes`."""
 
-    sensitivity: Sensitivity
-    reference: Path
-    digest: str
-    """Of the full-precision file."""
-    importance: str | None
-    """Digest of the importance matrix."""
-    full_bytes: int
-    groups: tuple[GroupOptions, ...]
-    beside: int
-    """Bytes of a file that no group takes, from above."""
-    job: str
-    """Target of quantplay.process: makes, measures and deletes files."""
+    @property
+    def sensitivity(self) -> Sensitivity: ...
+
+    @property
+    def digest(self) -> str:
+        """Of the full-precision file."""
+        ...
+
+    @property
+    def importance(self) -> str | None:
+        """Digest of the importance matrix."""
+        ...
+
+    @property
+    def full_bytes(self) -> int: ...
+
+    @property
+    def groups(self) -> tuple[GroupOptions, ...]: ...
+
+    @property
+    def beside(self) -> int:
+        """Bytes of a file that no group takes, from above."""
+        ...
+
+    @property
+    def job(self) -> str:
+        """Target of quantplay.process: makes, measures and deletes files."""
+        ...
 
     def rivals(self, budget_bytes: int, count: int, short_type: str) -> list[Candidate]:
         """What there is without mixing, beside uniform types: the file that came short, and the format's own mixes."""

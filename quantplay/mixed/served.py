@@ -27,15 +27,28 @@ class Piece:
 class Served(Protocol):
     """One model in one format. To add a format: a class like `GgmlServed` or `FolderServed`, and its line in `SERVED` of sensitivity.py."""
 
-    packages: tuple[str, ...]
-    """That round, beside those that run the model."""
-    groups: tuple[Group, ...]
-    shapes: Mapping[str, Shape]
-    """Of every matrix of the groups, columns first."""
-    embedding: str | None
-    """Name of the embedding, where it is in a group."""
-    output: str | None
-    """Name of the output matrix, where it is in a group; the embedding's where both are one."""
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """That round, beside those that run the model."""
+        ...
+
+    @property
+    def groups(self) -> tuple[Group, ...]: ...
+
+    @property
+    def shapes(self) -> Mapping[str, Shape]:
+        """Of every matrix of the groups, columns first."""
+        ...
+
+    @property
+    def embedding(self) -> str | None:
+        """Name of the embedding, where it is in a group."""
+        ...
+
+    @property
+    def output(self) -> str | None:
+        """Name of the output matrix, where it is in a group; the embedding's where both are one."""
+        ...
 
     def model(self) -> str:
         """Digest of the full-precision file."""

@@ -1,4 +1,4 @@
-"""The full-precision model in torch with any groups stored as any types of the format that is served, and how far its predictions then move.
+"""The full-precision model in torch with any groups stored as any served types, and how far its predictions then move.
 
 The inputs of every block are kept from one forward of the full-precision model (and of other models on request), so that a changed
 group costs only its own block and those after it. The cost is counted in block-forward-tokens: one block over one token.

@@ -13,7 +13,7 @@ Origin = Literal["mix", "uniform", "llama.cpp"]
 class TypeOption(Record):
     """One type a group may take."""
 
-    kind: str  # ggml type
+    kind: str  # ggml type, or serving type of a folder; `full`: as in the source
     stored_bytes: int  # in the file, padding included
     damage_nats: float  # alone in this type, all else in full precision; on calibration text
     measured: bool  # False: interpolated between types that were
@@ -63,7 +63,7 @@ class MixChoice(Record):
     later = frozenset({"threads"})
 
     sensitivity: Digest
-    reference: Digest  # sha256 of the full-precision GGUF
+    reference: Digest  # sha256 of the full-precision file
     importance: Digest | None  # of the matrix the mixes were quantized with
     short: Digest  # sha256 of the artifact that fell short
     short_type: str

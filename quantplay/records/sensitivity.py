@@ -27,7 +27,7 @@ class GroupSensitivity(Record):
     """One group under every type, and what restoring it is worth where everything else is low."""
 
     group: str
-    tensors: tuple[str, ...]  # GGUF names
+    tensors: tuple[str, ...]  # GGUF names, or layers of a folder
     block: int | None
     weights: int
     full_bytes: int  # in the full-precision file
@@ -60,7 +60,7 @@ class Sensitivity(Record):
     Damage is the mean KL divergence from full precision, nats a position, with the quantizer that ships.
     """
 
-    model: Digest  # of the full-precision GGUF
+    model: Digest  # of the full-precision file
     importance: Digest | None
     rows: Digest  # of the tokens it was measured on
     sequences: int
