@@ -27,6 +27,7 @@ class Settings:
     device: str | None = None  # QUANTPLAY_DEVICE: identity of the device jobs here run on; None: the first found
     device_locks: Path | None = None  # QUANTPLAY_DEVICE_LOCKS: one folder for all that shares the devices
     allow_code: bool = False  # QUANTPLAY_ALLOW_CODE: deployed runs may run Python of task files that their plan names
+    gateway_keys: Path | None = None  # QUANTPLAY_GATEWAY_KEYS: who may ask the gateway; None: this machine only
     give_back_seconds: int = 600  # QUANTPLAY_GIVE_BACK_SECONDS: how long a job waits for a worker that can do it
 
     @property
@@ -183,6 +184,7 @@ def read_settings() -> Settings:
         device=os.environ.get("QUANTPLAY_DEVICE") or None,
         device_locks=read_folder("QUANTPLAY_DEVICE_LOCKS", home / "devices"),
         allow_code=read_allow_code(),
+        gateway_keys=read_path("QUANTPLAY_GATEWAY_KEYS", Path()) if os.environ.get("QUANTPLAY_GATEWAY_KEYS") else None,
         give_back_seconds=read_give_back(),
     )
 

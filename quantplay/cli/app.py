@@ -315,6 +315,27 @@ def worker(
 
 
 @app.command()
+def gateway(
+    policy: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Policies in a file, read again when it changes.")
+    ] = None,
+    records: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where counts and requests are written; without it /metrics only."),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; others than this machine's need keys.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8080,
+    admin_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="/metrics on a port of its own, for this machine only.")
+    ] = None,
+) -> None:
+    """Answer clients from both arms of each endpoint. OpenAI-compatible; the first signal lets streams finish, a second ends them."""
+    start("gateway", policy=policy, records=records, host=host, port=port, admin_port=admin_port)
+
+
+@app.command()
 def down(
     drain: Annotated[bool, typer.Option("--drain", help="Let running jobs finish first.")] = False,
     json: AsJson = False,

@@ -36,6 +36,7 @@ class Timeouts(Record):
     first_token_seconds: Seconds = 30
     between_chunks_seconds: Seconds = 30
     total_seconds: Seconds = 600
+    slow_first_token_seconds: Seconds = 3  # a streamed answer that begins later counts as slow; it goes on
 
 
 class TrafficPolicy(Record):

@@ -1,0 +1,135 @@
+"""The addresses of the gateway."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from quantplay.live.gateway.answers import Refused
+from quantplay.live.gateway.completions import Completions
+from quantplay.live.gateway.description import describe
+from quantplay.live.gateway.feedback import Feedback
+from quantplay.live.gateway.gateway import Gateway
+from quantplay.live.gateway.metrics import metrics_text
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def json_response(body: Any, status: int = 200) -> Response:
+    return Response(json.dumps(body), status, media_type="application/json")
+
+
+def refused_response(refused: Refused) -> Response:
+    headers = {key.decode(): value.decode() for key, value in refused.headers}
+    return Response(refused.body, refused.status, headers, "application/json")
+
+
+async def http_error(_: Request, error: Exception) -> Response:
+    """404 and 405, in OpenAI's form."""
+    assert isinstance(error, HTTPException)
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
+    response = refused_response(Refused(error.status_code, code, f"{error.detail}; see GET /openapi.json"))
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def our_fault(_: Request, __: Exception) -> Response:
+    return refused_response(Refused(500, "internal_error", "a fault of the gateway; its log says more"))
+
+
+def public_app(gateway: Gateway, *, with_metrics: bool = True) -> Starlette:
+    """What clients reach."""
+    routes: list[BaseRoute] = [
+        Route("/v1/chat/completions", Completions(gateway, "chat"), methods=["POST"]),
+        Route("/v1/completions", Completions(gateway, "text_completion"), methods=["POST"]),
+        Route("/v1/feedback", Feedback(gateway), methods=["POST"]),
+        Route("/v1/models", known(gateway, models(gateway)), methods=["GET"]),
+        Route("/v1/models/{model}", known(gateway, model(gateway)), methods=["GET"]),
+        Route("/openapi.json", known(gateway, description(with_metrics)), methods=["GET"]),
+        *health(gateway),
+    ]
+    if with_metrics:
+        routes.append(Route("/metrics", known(gateway, metrics(gateway)), methods=["GET"]))
+    return starlette(routes)
+
+
+def admin_app(gateway: Gateway) -> Starlette:
+    """What operators reach, on a port of its own that clients do not reach."""
+    return starlette([*health(gateway), Route("/metrics", metrics(gateway), methods=["GET"])])
+
+
+def starlette(routes: list[BaseRoute]) -> Starlette:
+    app = Starlette(routes=routes, exception_handlers={HTTPException: http_error, Exception: our_fault})
+    app.router.redirect_slashes = False
+    return app
+
+
+def health(gateway: Gateway) -> list[BaseRoute]:
+    async def healthz(_: Request) -> Response:
+        return json_response({"status": "ok"})
+
+    async def readyz(_: Request) -> Response:
+        reason = gateway.unready
+        return json_response({"status": "ready"}) if reason is None else refused_response(
+            Refused(503, "not_ready", reason, retry_after=1)
+        )  # fmt: skip
+
+    return [Route("/healthz", healthz, methods=["GET"]), Route("/readyz", readyz, methods=["GET"])]
+
+
+def known(gateway: Gateway, handler: Handler) -> Handler:
+    """`handler` for those who have a key."""
+
+    async def checked(request: Request) -> Response:
+        try:
+            with gateway.keyring.client(request.scope).admitted():
+                return await handler(request)
+        except Refused as refused:
+            return refused_response(refused)
+
+    return checked
+
+
+def entry(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "quantplay"}
+
+
+def models(gateway: Gateway) -> Handler:
+    async def handler(_: Request) -> Response:
+        return json_response({"object": "list", "data": [entry(name) for name in sorted(gateway.table.policies)]})
+
+    return handler
+
+
+def model(gateway: Gateway) -> Handler:
+    async def handler(request: Request) -> Response:
+        name = request.path_params["model"]
+        if name not in gateway.table.policies:
+            raise Refused(404, "model_not_found", "no such endpoint, see GET /v1/models", param="model")
+        return json_response(entry(name))
+
+    return handler
+
+
+def metrics(gateway: Gateway) -> Handler:
+    async def handler(_: Request) -> Response:
+        text = metrics_text(gateway.telemetry, gateway.table, gateway.checks, gateway.running)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return handler
+
+
+def description(with_metrics: bool) -> Handler:
+    body = json.dumps(describe(with_metrics))
+
+    async def handler(_: Request) -> Response:
+        return Response(body, media_type="application/json")
+
+    return handler
