@@ -272,6 +272,71 @@ def replay(
     start("replay", package=package, sources=sources, out=out, json=json)
 
 
+@app.command("release-check")
+def release_check(
+    package: Annotated[Path, typer.Argument(help="A package's folder or .tar.", show_default=False)],
+    owners: Annotated[
+        Path | None, typer.Option(help="Whose signatures count; by default QUANTPLAY_OWNERS.", show_default=False)
+    ] = None,
+    manifest: Annotated[str | None, typer.Option(help="SHA-256 its manifest must have.", show_default=False)] = None,
+    internal: Annotated[
+        bool, typer.Option("--internal", help="Accept profile internal too, which nobody signs.")
+    ] = False,
+    junit: Annotated[Path | None, typer.Option(help="Write the answer as JUnit XML too.", show_default=False)] = None,
+    json: AsJson = False,
+) -> None:
+    """Say whether a package may serve. Offline, for pipelines; exit code 0 only where everything holds."""
+    start("release_check", json=json, package=package, owners=owners, manifest=manifest, internal=internal, junit=junit)
+
+
+@app.command()
+def release(
+    package: Annotated[Path, typer.Argument(help="A package's folder or .tar.", show_default=False)],
+    endpoint: Annotated[str, typer.Option(metavar="NAME", help="What clients ask for.", show_default=False)],
+    full_precision: Annotated[
+        str, typer.Option(metavar="URL", help="Server of full precision, URL/v1 or URL/v1#MODEL.", show_default=False)
+    ],
+    quantized: Annotated[
+        str, typer.Option(metavar="URL", help="Server of the package's model, likewise.", show_default=False)
+    ],
+    weight: Annotated[float, typer.Option(min=0, max=100, help="Percent of conversations it answers.")] = 5,
+    steps: Annotated[str, typer.Option(help="Percentages it may rise to, one after the other.")] = "5,25,50,100",
+    owners: Annotated[
+        Path | None, typer.Option(help="Whose signatures count; by default QUANTPLAY_OWNERS.", show_default=False)
+    ] = None,
+    manifest: Annotated[str | None, typer.Option(help="SHA-256 its manifest must have.", show_default=False)] = None,
+    internal: Annotated[
+        bool, typer.Option("--internal", help="Accept profile internal too, which nobody signs.")
+    ] = False,
+    reason: Annotated[str, typer.Option(help="Why, for the record.")] = "released",
+    json: AsJson = False,
+) -> None:
+    """Serve a package's model beside full precision. Checks it first; refuses what may not be released."""
+    start(
+        "release", json=json, package=package, endpoint=endpoint, full_precision=full_precision, quantized=quantized,
+        weight=weight, steps=steps, owners=owners, manifest=manifest, internal=internal, reason=reason,
+    )  # fmt: skip
+
+
+@app.command()
+def rollback(
+    endpoint: Annotated[str, typer.Argument(metavar="NAME", help="The endpoint.", show_default=False)],
+    reason: Annotated[str, typer.Option(help="Why, for the record.")] = "by hand",
+    json: AsJson = False,
+) -> None:
+    """Give everybody full precision again, at once. Always possible; going back in takes a new release."""
+    start("rollback", endpoint=endpoint, reason=reason, json=json)
+
+
+@app.command()
+def traffic(
+    endpoint: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One endpoint, with its history.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Show who answers where. Endpoints, shares of traffic, and how they came about."""
+    start("traffic", endpoint=endpoint, json=json)
+
+
 @app.command()
 def doctor(
     watch: Annotated[

@@ -40,6 +40,10 @@ def test_help_lists_every_command_and_imports_little(tmp_path: Path) -> None:
         "down",
         "revalidate",
         "registry",
+        "release-check",
+        "release",
+        "rollback",
+        "traffic",
     ):
         assert f"\n  {command} " in done.stdout
         assert f"## `quantplay {command}" in (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
