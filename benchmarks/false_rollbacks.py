@@ -78,6 +78,12 @@ def rate_of(world: World, months: int) -> Rate:
     return Rate(world=world.name, months=months, rollbacks=found)
 
 
+def told(rate: Rate) -> Rate:
+    """Said as soon as it is known: the whole takes a quarter of an hour."""
+    print(*rate.cells, sep="; ", file=sys.stderr, flush=True)
+    return rate
+
+
 def snapshots(blocks: Sequence[Block], month: int, look_seconds: int) -> list[Snapshot]:
     """One month's counts as a gateway would keep them."""
     rise = np.concatenate(
@@ -171,8 +177,8 @@ def delays(ratio: float, change_hour: int, look_seconds: int, months: int) -> tu
 
 def main() -> int:
     quick = quick_asked()
-    rates = [rate_of(world, small if quick else months) for world, months, small in WORLDS if small or not quick]
-    pinned = rate_of(PINNED, 60 if quick else 1_000)
+    worlds = [(world, small if quick else months) for world, months, small in WORLDS if small or not quick]
+    *rates, pinned = [told(rate_of(*one)) for one in (*worlds, (PINNED, 60 if quick else 1_000))]
     print_table(("world", "months", "rollbacks", "% a month", "upper 95 %"), [row.cells for row in (*rates, pinned)])
 
     damaged = replace(EDGE, name="damage at noon of day 3", ratio=1.4, change_hour=60, hours=96, signals=(1,))

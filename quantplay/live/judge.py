@@ -72,7 +72,7 @@ def _unhurried(rules: LiveRules, policy: Policy, state: JudgeState, now: int, re
         return say("freeze", "blind", silence)
     following = policy.next_weight(rules)
     if following is None:
-        return say("continue", "at_the_top", "The share of traffic is where the policy ends; the comparison goes on.")
+        return say("continue", "at_the_top", words.at_the_top(policy.weight))
     if state.stage_weight != policy.weight:
         return say("continue", "waiting", "Waiting for the first counts at this share of traffic.")
     conversations = state.counts[CANDIDATE][0] - state.stage_conversations

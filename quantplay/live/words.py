@@ -77,6 +77,12 @@ def no_counts(seconds: int, limit: int) -> str:
     return f"No counts for {seconds / 60:.0f} minutes; without sight the quantized model is taken back after {limit}."
 
 
+def at_the_top(weight: float) -> str:
+    if weight < 1:
+        return f"The share of traffic is where the policy ends; {100 * (1 - weight):.3g} % stay on full precision to compare with."
+    return "Nothing stays on full precision to compare with: only the ceilings are watched."
+
+
 def missing_evidence(signal: LiveSignal, log_e: float, needed: float, margin: float) -> str:
     return (
         f"Waiting for evidence that {NAMES[signal]} are below {margin:g} times those of full precision: "

@@ -218,6 +218,9 @@ def test_each_stage_of_the_ramp_is_judged_anew_and_the_holdback_is_the_top() -> 
     assert wider.next_weight(RULES) == 0.95
     top = judge(RULES, POLICY.model_copy(update={"weight": 0.95}), [], first.state, at + 60)
     assert (top.action, top.cause) == ("continue", "at_the_top")
+    assert "5 % stay on full precision" in top.reasons[0]
+    alone = judge(RULES, POLICY.model_copy(update={"weight": 1.0}), [], first.state, at + 60)
+    assert "only the ceilings" in alone.reasons[0]
 
 
 def test_missing_minutes_are_made_up_for_by_the_next_counts() -> None:
