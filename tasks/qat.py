@@ -7,7 +7,9 @@ from pathlib import Path
 
 from prefect import task
 
+from quantplay.engines.model_file import SUFFIX
 from quantplay.errors import InputError, IntegrityError
+from quantplay.formats import FORMATS
 from quantplay.plays import keys, qat
 from quantplay.plays.qat import placed, settings_of, trained_recipe
 from quantplay.process import Report
@@ -52,7 +54,7 @@ def train(run: RunRef, artifact_key: Digest, evaluation_key: Digest, decision_ke
 
     def trained(out: Path, on_progress: Report) -> Training:
         return qat.train(
-            settings, run.pinned(), artifact=short, recipe=recipe, reference=full_precision(run), workdir=workdir, out=out,
+            settings, run.pinned(), artifact=short, recipe=recipe, reference=converted(run, short), workdir=workdir, out=out,
             kept=bench.importance, on_progress=on_progress,
         )  # fmt: skip
 
@@ -111,9 +113,15 @@ def artifact_of_training(run: RunRef, training_key: Digest, artifact_key: Digest
     def make(out: Path) -> Artifact:
         weights = verified(bench.artifacts, training.weights, bench.scratch)
         return qat.export(
-            recipe, run.pinned(), weights=weights, reference=full_precision(run), out=out, cache=bench.settings.cache,
+            recipe, run.pinned(), weights=weights, reference=converted(run, short), out=out, cache=bench.settings.cache,
             scratch=bench.scratch, kept=bench.importance, on_progress=reporter("ptq"),
         )  # fmt: skip
 
-    make_once(run, key, recipe, make, f"{plan.name}-trained-{recipe.type}.gguf")
+    suffix = FORMATS[recipe.format].suffix or SUFFIX
+    make_once(run, key, recipe, make, f"{plan.name}-trained-{recipe.type}{suffix}")
     return key
+
+
+def converted(run: RunRef, artifact: Artifact) -> Path | None:
+    """The source model in the artifact's format; None where that format keeps it as it is."""
+    return full_precision(run) if artifact.format == "gguf" else None

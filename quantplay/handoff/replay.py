@@ -31,9 +31,10 @@ from quantplay.handoff.stack import StackDifference, stack_differences
 from quantplay.handoff.tensor_differences import FileDifferences, differences_of
 from quantplay.handoff.verify import package_folder
 from quantplay.process import Outcome, Report
-from quantplay.qat.export import trained_folder
 from quantplay.quantizers import METHODS, method
 from quantplay.quantizers.folder_recipe import NO_CONVERTER
+from quantplay.quantizers.rounding import METHOD as ROUNDED
+from quantplay.quantizers.trained import trained_folder
 from quantplay.records import Artifact, Digest, Fingerprint, Inputs, Recipe
 from quantplay.settings import Settings
 
@@ -198,6 +199,7 @@ def folder_made_again(
     reference.unlink()
     payload = {
         "recipe": recipe.body(), "model": str(sources.model), "calibration": str(sources.calibration), "out": str(target),
+        **({"weights": str(sources.trained), "scratch": str(scratch)} if sources.trained is not None else {}),
     }  # fmt: skip
     quantized = process.run(
         f"{METHODS[recipe.format]}:quantize_job", payload, threads=recipe.threads, on_progress=on_progress("quantize")
@@ -273,6 +275,8 @@ def method_of(recipe: Recipe) -> str | None:
     """How this version makes the recipe's type; None where it does not know it."""
     if recipe.format == "gguf" or recipe.format not in METHODS:
         return METHOD
+    if recipe.trained is not None:
+        return ROUNDED if recipe.format == "compressed-tensors" else None
     return method(recipe.format).METHODS.get(recipe.type)
 
 

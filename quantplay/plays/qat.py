@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +10,8 @@ from quantplay.errors import InputError
 from quantplay.plan import Plan
 from quantplay.plays.pin import Pinned
 from quantplay.process import Report
+from quantplay.qat.formats import format_of
 from quantplay.qat.teacher import pick_precision
-from quantplay.quantizers.recipe import EACH_NAMED, HIGHER_PRECISION
 from quantplay.records import Artifact, Recipe, Training, TrainingSettings
 
 
@@ -44,10 +43,11 @@ def placed(settings: TrainingSettings, *, accelerators: Sequence[str]) -> Traini
 
 
 def grid_recipe(recipe: Recipe, artifact: Artifact) -> Recipe:
-    """The recipe of what training simulates: as `artifact` was made, with or without an importance matrix, every type written out."""
-    types = {f"^{re.escape(name)}$": kind for name, kind in artifact.tensors.items() if kind != "F32"}
-    words = (*HIGHER_PRECISION, EACH_NAMED)
-    return recipe.model_copy(update={"tensor_types": types, "trained": None, "higher_precision": words})
+    """The recipe of what training simulates: every tensor stored as it is in `artifact`, rounded as an export rounds it.
+
+    Raises InputError where weights can't be trained for the artifact's format.
+    """
+    return format_of(artifact.format).exact_recipe(recipe, artifact).model_copy(update={"trained": None})
 
 
 def trained_recipe(recipe: Recipe, artifact: Artifact, training: Training) -> Recipe:
@@ -56,12 +56,12 @@ def trained_recipe(recipe: Recipe, artifact: Artifact, training: Training) -> Re
 
 
 def train(
-    settings: TrainingSettings, pinned: Pinned, *, artifact: Artifact, recipe: Recipe, reference: Path, workdir: Path, out: Path,
+    settings: TrainingSettings, pinned: Pinned, *, artifact: Artifact, recipe: Recipe, reference: Path | None, workdir: Path, out: Path,
     kept: Path | None = None, on_progress: Report | None = None,
 ) -> Training:  # fmt: skip
     """Train the full-precision weights so that they are good once rounded to the types of `artifact`; write them to `out`.
 
-    settings: of `placed`. reference: full-precision GGUF of the source model. workdir: holds the checkpoint; a training that was killed goes on when it is
+    settings: of `placed`. reference: full-precision file of the source model, where the format converts it. workdir: holds the checkpoint; a training that was killed goes on when it is
     called with the same one. In a child process. Raises InputError on texts that hold what the evaluation asks, and where the loss
     is no number any more.
     """
@@ -71,7 +71,7 @@ def train(
     outcome = process.run(
         "quantplay.qat.job:train_job",
         {
-            "model": str(paths.model), "model_content": pinned.inputs.model.content, "reference": str(reference),
+            "model": str(paths.model), "model_content": pinned.inputs.model.content, "reference": str(reference or ""),
             "recipe": grid_recipe(recipe, artifact).body(), "artifact": artifact.body(), "calibration": str(paths.calibration),
             "data": str(paths.training), "data_content": pinned.inputs.training.content, "gate": str(paths.gate),
             "dev": str(paths.dev), "heldout": str(paths.heldout), "settings": settings.body(),
@@ -83,16 +83,16 @@ def train(
 
 
 def export(
-    recipe: Recipe, pinned: Pinned, *, weights: Path, reference: Path, out: Path, cache: Path, scratch: Path,
+    recipe: Recipe, pinned: Pinned, *, weights: Path, reference: Path | None, out: Path, cache: Path, scratch: Path,
     kept: Path | None = None, on_progress: Report | None = None,
 ) -> Artifact:  # fmt: skip
     """Round the trained `weights` once, as `recipe` (of `trained_recipe`) says; raises IntegrityError where a served integer is not
-    the simulated one. reference: full-precision GGUF of the source model. In a child process.
+    the simulated one. reference: as for `train`. In a child process.
     """
     outcome = process.run(
         "quantplay.qat.export:export_job",
         {
-            "recipe": recipe.body(), "model": str(pinned.paths.model), "reference": str(reference),
+            "recipe": recipe.body(), "model": str(pinned.paths.model), "reference": str(reference or ""),
             "calibration": str(pinned.paths.calibration), "weights": str(weights), "out": str(out), "cache": str(cache),
             "scratch": str(scratch), "kept": str(kept or scratch),
         },

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from quantplay import process
 from quantplay.digest import digest_of, digest_of_file
 from quantplay.engines.transformers_model import load_tokenizer
 from quantplay.evalset import read_items, read_texts
 from quantplay.qat.data import dev_text, text_tokens, training_texts
+from quantplay.qat.formats import Sources, format_of
 from quantplay.qat.train import Lesson, train_weights
-from quantplay.quantizers.gguf import importance_of, read_tensors, require_covered
 from quantplay.quantizers.importance import fixed_threads
 from quantplay.records import Artifact, Recipe, Training, TrainingSettings
 
@@ -26,7 +24,8 @@ PACKAGES = ("gguf", "llama-cpp-python", "numpy", "torch", "transformers", "token
 def train_job(payload: dict[str, Any], report: Report) -> dict[str, Any]:
     """Job of quantplay.process. Returns the body of Training.
 
-    payload: model (folder), model_content, reference (its full-precision GGUF), recipe (body: how the grid rounds), artifact (body:
+    payload: model (folder), model_content, reference (its full-precision file in the serving format; left out where nothing is
+    converted), recipe (body: how the grid rounds), artifact (body:
     its types are the grid), calibration, data, data_content, gate, dev, heldout (files), settings (body), workdir (the checkpoint
     lies there; a job killed goes on from it), out (the master weights' file), kept (folder of importance matrices measured before; left
     out: workdir).
@@ -34,7 +33,7 @@ def train_job(payload: dict[str, Any], report: Report) -> dict[str, Any]:
     model, workdir, out = Path(payload["model"]), Path(payload["workdir"]), Path(payload["out"])
     settings = TrainingSettings.model_validate(payload["settings"])
     recipe, artifact = Recipe.model_validate(payload["recipe"]), Artifact.model_validate(payload["artifact"])
-    reference, dev = Path(payload["reference"]), Path(payload["dev"])
+    dev = Path(payload["dev"])
     report(0, settings.steps, "reading the training texts")
     items = read_items(dev)
     samples = training_texts(
@@ -43,8 +42,11 @@ def train_job(payload: dict[str, Any], report: Report) -> dict[str, Any]:
     )  # fmt: skip
     tokenizer = load_tokenizer(model)
     texts = text_tokens(tokenizer, [sample.text for sample in samples], settings.row_tokens)
-    kept = Path(payload.get("kept") or workdir)
-    importance = importance_for(recipe, model, reference, Path(payload["calibration"]), kept, report)
+    sources = Sources(
+        model=model, reference=Path(payload["reference"]) if payload.get("reference") else None,
+        calibration=Path(payload["calibration"]), kept=Path(payload.get("kept") or workdir),
+    )  # fmt: skip
+    importance = format_of(artifact.format).importance(recipe, sources, report)
     body = {
         "artifact": artifact.sha256,
         "model": payload["model_content"],
@@ -52,7 +54,7 @@ def train_job(payload: dict[str, Any], report: Report) -> dict[str, Any]:
         "dev": digest_of_file(dev),
     }
     lesson = Lesson(
-        model_folder=model, reference=reference, serving_format=artifact.format, kinds=artifact.tensors, importance=importance,
+        sources=sources, serving_format=artifact.format, kinds=artifact.tensors, importance=importance,
         texts=texts, dev=dev_text(tokenizer, items, settings.row_tokens), settings=settings,
         identity=digest_of(
             {**body, "settings": settings.body(), "importance": recipe.importance_matrix, "versions": {one: metadata.version(one) for one in PACKAGES}}
@@ -69,15 +71,3 @@ def train_job(payload: dict[str, Any], report: Report) -> dict[str, Any]:
         peak_resident_bytes=process.peak_resident_bytes(), peak_device_bytes=result.peak_device_bytes,
         micro_rows=progress.micro_rows,
     ).body()  # fmt: skip
-
-
-def importance_for(
-    recipe: Recipe, model: Path, reference: Path, calibration: Path, kept: Path, report: Report
-) -> Mapping[str, np.ndarray]:
-    """Measured on the full-precision model, as the export does; in the folder `kept` for a job that goes on. Empty: not asked for."""
-    if not recipe.importance_matrix:
-        return {}
-    matrix = importance_of(recipe, model, calibration, report, kept)
-    assert matrix is not None
-    require_covered(matrix, {name: tensor.shape for name, tensor in read_tensors(reference).items()})
-    return matrix.values

@@ -34,10 +34,11 @@ class Piece:
 class Place:
     """One served tensor."""
 
-    tensor: str  # GGUF name
-    kind: str  # ggml type
+    tensor: str  # name in the served file
+    kind: str  # how it is stored there
     shape: Shape  # columns first
     pieces: tuple[Piece, ...]  # one after another they are its rows
+    scales: str = "F32"  # width of its scales, in a format where that is the source's
 
 
 def places_of(

@@ -37,7 +37,7 @@ def grids_of(
         experts = 1 + max(piece.expert for piece in place.pieces)
         values = importance.get(place.tensor)
         columns = [None] * experts if values is None else list(values.reshape(experts, place.shape[0]))
-        found[place.tensor] = [grid_of(serving_format, place.kind, one) for one in columns]
+        found[place.tensor] = [grid_of(serving_format, place.kind, one, place.scales) for one in columns]
     return found
 
 

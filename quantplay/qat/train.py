@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from quantplay.engines.tensor_names import gguf_names
 from quantplay.engines.transformers_model import load_model
 from quantplay.errors import InputError
 from quantplay.qat.checkpoint import Progress, State, load_state, save_state
 from quantplay.qat.data import Packed, TextTokens, batches
+from quantplay.qat.formats import Sources, format_of
 from quantplay.qat.memory import is_out_of_memory, one_row_too_many, released
-from quantplay.qat.parameters import first_state, moments, numpy_parameters, restore_optimizer, write_weights
-from quantplay.qat.places import places_of
+from quantplay.qat.parameters import first_state, moments, restore_optimizer, write_weights
 from quantplay.qat.served import Served, grids_of, parts_of
 from quantplay.qat.teacher import Teacher, autocast, distance_sum, measure_dev, pick_device, pick_precision
 from quantplay.records import CurvePoint, Digest, TrainingSettings
@@ -43,8 +42,7 @@ BETAS, CLIP = (0.9, 0.95), 1.0
 class Lesson:
     """What is trained, towards which grid, on what."""
 
-    model_folder: Path
-    reference: Path  # full-precision GGUF of it
+    sources: Sources
     serving_format: str
     kinds: Mapping[str, str]  # served tensor -> type
     importance: Mapping[str, np.ndarray]  # served tensor -> mean squared inputs; empty: rounded plainly
@@ -76,10 +74,10 @@ def train_weights(lesson: Lesson, *, workdir: Path, out: Path, report: Report) -
     device = pick_device(settings.device)
     precision = settings.precision or pick_precision(device)
     torch.manual_seed(settings.seed)
-    student: Any = load_model(lesson.model_folder)
-    places = places_of(lesson.reference, lesson.kinds, numpy_parameters(student), gguf_names(student))
+    student: Any = load_model(lesson.sources.model)
+    places = format_of(lesson.serving_format).places(student, lesson.sources, lesson.kinds)
     student.to(device)
-    frozen: Any = load_model(lesson.model_folder)
+    frozen: Any = load_model(lesson.sources.model)
     teacher = Teacher(frozen.to(device), precision)
     parts = parts_of(places, grids_of(places, lesson.serving_format, lesson.importance))
     workdir.mkdir(parents=True, exist_ok=True)

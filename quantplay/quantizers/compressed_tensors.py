@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,9 @@ from quantplay.quantizers.calibrating import token_samples
 from quantplay.quantizers.folder import Progress, make, stored_dtype, targets
 from quantplay.quantizers.folder_recipe import folder_recipe, require_extra
 from quantplay.quantizers.layer_types import FULL, with_types
+from quantplay.quantizers.rounding import round_weights
 from quantplay.quantizers.stored_layers import Stored
+from quantplay.quantizers.trained import trained_folder
 from quantplay.records import Inputs, Recipe
 
 if TYPE_CHECKING:
@@ -148,10 +151,16 @@ def unpinned() -> Iterator[None]:
 
 
 def quantize_job(payload: dict[str, Any], report: Progress) -> dict[str, Any]:
-    """Job of quantplay.process. payload: recipe (body), model, calibration, out. Returns the artifact's body."""
+    """Job of quantplay.process. payload: recipe (body), model, calibration, out; for a recipe of trained weights also weights (their
+    file) and scratch (an existing folder). Returns the artifact's body.
+    """
     require_extra(FORMAT, MODULES)
-    recipe = Recipe.model_validate(payload["recipe"])
-    return make(
-        recipe, compress, STORED, model=Path(payload["model"]), calibration=Path(payload["calibration"]),
-        out=Path(payload["out"]), on_progress=report,
-    ).body()  # fmt: skip
+    recipe, model = Recipe.model_validate(payload["recipe"]), Path(payload["model"])
+    made = partial(
+        make, recipe, stored=STORED, calibration=Path(payload["calibration"]), out=Path(payload["out"]),
+        on_progress=report,
+    )  # fmt: skip
+    if recipe.trained is None:
+        return made(compress=compress, model=model).body()
+    with trained_folder(model, Path(payload["weights"]), recipe.trained, Path(payload["scratch"])) as folder:
+        return made(compress=partial(round_weights, width=stored_dtype(model)), model=folder).body()

@@ -103,9 +103,9 @@ def test_what_is_served_is_what_was_simulated(bench: Bench, training: Training) 
 
 def test_one_changed_weight_is_noticed(bench: Bench, training: Training, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rounded file is made of weights that are not the trained ones, as a converter that changes numbers would make it."""
-    from quantplay.qat import export
+    from quantplay.qat import gguf
 
-    convert = export.convert
+    convert = gguf.convert
 
     def meddled(converter: Any, folder: Path, out: Path) -> None:
         copy = folder.with_name("meddled")
@@ -118,7 +118,7 @@ def test_one_changed_weight_is_noticed(bench: Bench, training: Training, monkeyp
         save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
         convert(converter, copy, out)
 
-    monkeypatch.setattr(export, "convert", meddled)
+    monkeypatch.setattr(gguf, "convert", meddled)
     with pytest.raises(IntegrityError, match=r"not what training simulated[\s\S]*blk\.1\.ffn_up\.weight"):
         bench.export("whole", training)
 
