@@ -14,21 +14,23 @@ import numpy as np
 from quantplay.digest import digest_of, digest_of_file
 from quantplay.engines.converter import convert, ensure_converter
 from quantplay.engines.llama_quantize import quantize_file
-from quantplay.engines.tensor_names import gguf_names
 from quantplay.engines.transformers_model import load_model, load_tokenizer
 from quantplay.evalset import EvalItem, TextSample, read_items, read_texts
 from quantplay.formats import TYPES
 from quantplay.qat.data import dev_text, text_tokens, training_texts
-from quantplay.qat.export import trained_folder
+from quantplay.qat.formats import Sources, format_of
 from quantplay.qat.parameters import numpy_parameters
-from quantplay.qat.places import Place, places_of
+from quantplay.qat.places import Place
 from quantplay.qat.train import Lesson, Result, train_weights
 from quantplay.quantizers.gguf import read_tensors
-from quantplay.records import TrainingSettings
+from quantplay.quantizers.rounding import METHOD
+from quantplay.quantizers.trained import trained_folder
+from quantplay.records import Recipe, TrainingSettings
 from quantplay.settings import settings
 
 PILOT = Path(__file__).parents[1] / "examples" / "pilot"
 TRAINING = PILOT / "training" / "train.jsonl"
+CALIBRATION = PILOT / "calibration" / "traffic.jsonl"
 
 
 @dataclass
@@ -68,7 +70,7 @@ class Lab:
         items = read_items(PILOT / "evaluation" / "dev.jsonl")
         samples = self.samples(texts)
         return Lesson(
-            model_folder=self.model, reference=self.reference, serving_format=serving_format, kinds=kinds, importance=importance or {},
+            sources=self.sources, serving_format=serving_format, kinds=kinds, importance=importance or {},
             texts=text_tokens(tokenizer, [sample.text for sample in samples], wanted.row_tokens),
             dev=dev_text(tokenizer, items[::dev_every], wanted.row_tokens), settings=wanted,
             identity=digest_of([dict(kinds), wanted.body()]),
@@ -105,14 +107,47 @@ class Lab:
             convert(ensure_converter(settings().cache), folder, out)
         return out
 
+    @property
+    def source_weights(self) -> Path:
+        return self.model / "model.safetensors"
+
+    def rounded_folder(self, kind: str, weights: Path) -> Path:
+        """The trained weights as compressed-tensors' `kind`, as play 6 exports them."""
+        recipe = Recipe(
+            format="compressed-tensors", type=kind, method=METHOD, bits_per_weight=TYPES[kind].bits_per_weight, bits_activations=16,
+            group_size=128, importance_matrix=False, tensor_types={}, higher_precision=(), model=digest_of([]),
+            calibration=digest_of([]), calibration_samples=0, calibration_tokens=0, seed=0, threads=1, versions={},
+            converter=digest_of([]), trained=digest_of_file(weights),
+        )  # fmt: skip
+        out = self.folder / f"{kind}.tar"
+        format_of(recipe.format).make(
+            recipe, self.sources, weights=weights, scratch=self.folder, out=out, report=lambda done, total, text: None
+        )
+        return out
+
+    def preset_folder(self, kind: str, weights: Path) -> Path:
+        """The same weights rounded by llm-compressor's own preset, in float32."""
+        from llmcompressor.entrypoints.oneshot import oneshot
+        from llmcompressor.modifiers.quantization import QuantizationModifier
+
+        out = self.folder / f"preset-{kind}"
+        with trained_folder(self.model, weights, digest_of_file(weights), self.folder) as folder:
+            model = load_model(folder)
+            oneshot(model=model, recipe=[QuantizationModifier(scheme=kind, targets=["Linear"], ignore=["lm_head"])])
+            model.save_pretrained(str(out), save_compressed=True)
+        return out
+
     def parameters(self, weights: Path) -> dict[str, np.ndarray]:
         """The model's parameters with the trained weights in them."""
         with trained_folder(self.model, weights, digest_of_file(weights), self.folder) as folder:
             return {name: one.copy() for name, one in numpy_parameters(load_model(folder)).items()}
 
-    def places(self, kinds: Mapping[str, str]) -> tuple[Place, ...]:
-        model = load_model(self.model)
-        return places_of(self.reference, kinds, numpy_parameters(model), gguf_names(model))
+    def places(self, kinds: Mapping[str, str], serving_format: str = "gguf") -> tuple[Place, ...]:
+        return format_of(serving_format).places(load_model(self.model), self.sources, kinds)
+
+    @property
+    def sources(self) -> Sources:
+        return Sources(model=self.model, reference=self.reference, calibration=CALIBRATION, kept=self.folder)
 
 
 def kinds_in(file: Path) -> dict[str, str]:
