@@ -8,6 +8,8 @@ from pathlib import Path
 from prefect import task
 
 from quantplay.engines.model_file import SUFFIX
+from quantplay.envelope.jobs import LESS_TO_TRAIN, require_memory, training_bytes
+from quantplay.envelope.shape import read_shape
 from quantplay.errors import InputError, IntegrityError
 from quantplay.formats import FORMATS
 from quantplay.plays import keys, qat
@@ -59,6 +61,7 @@ def train(run: RunRef, artifact_key: Digest, evaluation_key: Digest, decision_ke
         )  # fmt: skip
 
     def make() -> Training:
+        require_memory("training", training_bytes(read_shape(run.paths().model), settings), fix=LESS_TO_TRAIN)
         workdir.mkdir(parents=True, exist_ok=True)
         out = workdir / WEIGHTS
         if run.sent:

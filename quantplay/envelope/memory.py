@@ -133,9 +133,13 @@ def activation_bytes(shape: ModelShape, *, context_tokens: int, batch: int, micr
     With flash attention, llama.cpp's choice on the CPU, the scores themselves are never stored.
     """
     tokens = min(micro_batch, context_tokens * batch)
-    inner = max(shape.intermediate, shape.experts_used * max_expert(shape))
-    widest = max(shape.vocabulary, 3 * inner + 2 * shape.hidden)
+    widest = max(shape.vocabulary, 3 * inner(shape) + 2 * shape.hidden)
     return tokens * (4 * (widest + 4 * shape.hidden) + 2 * context_tokens)
+
+
+def inner(shape: ModelShape) -> int:
+    """Numbers a token has inside the feed-forward part, of all experts it uses."""
+    return max(shape.intermediate, shape.experts_used * max_expert(shape))
 
 
 def max_expert(shape: ModelShape) -> int:

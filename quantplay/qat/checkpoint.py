@@ -64,8 +64,7 @@ def save_state(path: Path, identity: Digest, state: State) -> None:
 
 
 def on_cpu(tensor: torch.Tensor) -> torch.Tensor:
-    # a copy, because safetensors refuses tensors that share memory: right after an improvement best and master are one
-    return tensor.detach().to("cpu", copy=True).contiguous()
+    return tensor.detach().to("cpu").contiguous()
 
 
 def load_state(path: Path, identity: Digest, on_unfit: Callable[[str], None]) -> State | None:
@@ -110,4 +109,7 @@ def text_of(path: Path) -> dict[str, Any]:
 
 
 def role(tensors: Mapping[str, torch.Tensor], name: str) -> Tensors:
-    return {key.removeprefix(f"{name}/"): tensor for key, tensor in tensors.items() if key.startswith(f"{name}/")}
+    # copies, because what is read from one file may share memory, and safetensors does not write such tensors
+    return {
+        key.removeprefix(f"{name}/"): tensor.clone() for key, tensor in tensors.items() if key.startswith(f"{name}/")
+    }

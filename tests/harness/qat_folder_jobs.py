@@ -76,3 +76,31 @@ def numbers_unlike(model: Path, weights: Path, served: Artifact, file: Path) -> 
         loaded(torch.arange(4)[None])  # unpacks
     found = dict(loaded.named_parameters())
     return {name: int((one != found[name]).sum()) for name, one in student.named_parameters()}
+
+
+def peak_of_training(payload: dict[str, Any], report: Any) -> int:
+    """payload: folder with `model/`, settings (JSON). Trains on random tokens towards W4A16; bytes of this process at its peak."""
+    import json
+
+    import numpy as np
+
+    from quantplay import process
+    from quantplay.digest import digest_of
+    from quantplay.evalset.weights import read_header
+    from quantplay.qat.data import TextTokens, pack
+    from quantplay.qat.formats import Sources
+    from quantplay.qat.train import Lesson, train_weights
+    from quantplay.records import TrainingSettings
+
+    folder = Path(payload["folder"])
+    settings = TrainingSettings.model_validate(json.loads(payload["settings"]))
+    names = read_header(folder / "model" / "model.safetensors")
+    random = np.random.default_rng(0)
+    texts = [TextTokens(random.integers(3, 500, settings.row_tokens).tolist()) for _ in range(2 * settings.rows)]
+    lesson = Lesson(
+        sources=Sources(model=folder / "model", reference=None, calibration=folder, kept=folder), serving_format="compressed-tensors",
+        kinds={name: "W4A16" if name.endswith("_proj.weight") else "F32" for name in names}, importance={}, texts=texts,
+        dev=pack(texts[:4], settings.row_tokens), settings=settings, identity=digest_of([settings.body()]),
+    )  # fmt: skip
+    train_weights(lesson, workdir=folder / "work", out=folder / "out.safetensors", report=report)
+    return process.peak_resident_bytes()
