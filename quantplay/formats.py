@@ -34,7 +34,8 @@ class ServingType:
 
 FORMATS: dict[str, Format] = {
     "gguf": Format(
-        runtimes=("llama.cpp",), extra=None, suffix=".gguf", note="llama.cpp's own container; CPU and Apple, also GPU"
+        runtimes=("llama.cpp", "llama.cpp-server"), extra=None, suffix=".gguf",
+        note="llama.cpp's own container; CPU and Apple, also GPU",
     ),
     "compressed-tensors": Format(
         runtimes=("vllm", "transformers"), extra="compressed-tensors", suffix="",
@@ -47,6 +48,9 @@ FORMATS: dict[str, Format] = {
         runtimes=("vllm", "transformers"), extra="bitsandbytes", suffix="", note="8 bits without calibration, for general use"
     ),
 }  # fmt: skip
+
+SERVERS: dict[str, str] = {"llama.cpp-server": "llama.cpp", "vllm": "transformers"}
+"""Runtime that is asked over HTTP -> the one that loads the same files in process, for what a server does not tell."""
 
 # Bits are of the bulk type (GGML block sizes); a mix keeps some tensors higher, the artifact records what it measured.
 # ftype: enum llama_ftype in llama.h.
@@ -135,6 +139,10 @@ TYPES: dict[str, ServingType] = {
         note="GPTQ, symmetric: a 16-bit scale a group",
     ),
 }  # fmt: skip
+
+
+def loads_gguf(runtime: str) -> bool:
+    return runtime in FORMATS["gguf"].runtimes
 
 
 def types_of(runtime: str) -> dict[str, ServingType]:

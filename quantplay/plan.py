@@ -84,8 +84,10 @@ class Envelope(Part):
 
     later = frozenset({"target_chip"})
 
-    runtime: Literal["llama.cpp", "vllm", "transformers"] = Field(
-        default="llama.cpp", description="The serving runtime; the serving format follows from it."
+    runtime: Literal["llama.cpp", "llama.cpp-server", "vllm", "transformers"] = Field(
+        default="llama.cpp",
+        description="The serving runtime; the serving format follows from it. llama.cpp-server and vllm are asked as their "
+        "clients ask them, over HTTP.",
     )
     device: Literal["cpu", "gpu"] = Field(default="cpu", description="What it runs on.")
     target_chip: str | None = Field(

@@ -161,12 +161,12 @@ def main(write_end: int, parent: int) -> None:
             send({"error": describe(error)})
 
 
-def die_with(parent: int) -> None:
-    """Ask the kernel to kill us when the parent dies; it may have died already."""
+def die_with(parent: int, number: int = signal.SIGKILL) -> None:
+    """Ask the kernel for signal `number` when the parent dies; it may have died already."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
         if os.getppid() != parent:
-            sys.exit(1)
+            os.kill(os.getpid(), number)
 
 
 def throttled(send: Callable[[dict[str, Any]], None], seconds: float = 0.1) -> Report:

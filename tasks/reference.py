@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from quantplay.engines.model_file import SUFFIX
+from quantplay.formats import loads_gguf
 from quantplay.plays.reference import convert_reference, reference_recipe
 from quantplay.records import Artifact
 from tasks.artifacts import local_copy, stored
@@ -17,7 +18,7 @@ def full_precision(run: RunRef) -> Path:
     bench = workbench()
     runtime = run.read().envelope.runtime
     recipe = reference_recipe(run.inputs, bench.settings.cache, runtime)
-    name = "reference-f32.gguf" if runtime == "llama.cpp" else f"reference{SUFFIX}"
+    name = "reference-f32.gguf" if loads_gguf(runtime) else f"reference{SUFFIX}"
 
     def make(out: Path) -> Artifact:
         return convert_reference(

@@ -6,7 +6,6 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from quantplay.cli.render import mib, table_of
-from quantplay.harness.server_load import ServedSpeed
 from quantplay.plays.alone import AloneReport
 from quantplay.records import Performance
 
@@ -31,20 +30,7 @@ def alone_view(report: AloneReport) -> Group:
     )  # fmt: skip
     parts: list[RenderableType] = [table_of(title, columns, rows)]
     parts += [performance_table(report.performance)] if report.performance else []
-    parts += [served_table(report.served)] if report.served else []
     return Group(*parts, facts)
-
-
-def served_table(served: ServedSpeed) -> RenderableType:
-    """What clients of a served model saw."""
-    first, token = served.time_to_first_token_ms, served.time_per_token_ms
-    rows = [
-        ["time to first token", f"{first.p50:.1f} ms", f"{first.p95:.1f} ms"],
-        ["time per token, a request", f"{token.p50:.2f} ms", f"{token.p95:.2f} ms"],
-        ["generation, all requests", f"{served.tokens_per_second:,.0f} tokens/s", ""],
-    ]
-    title = f"Speed as clients see it: {served.requests} requests, {served.concurrency} at once, {served.tokens:,} tokens generated"
-    return table_of(title, [("", "left"), ("median", "right"), ("95th percentile", "right")], rows)
 
 
 def performance_table(measured: Performance) -> RenderableType:
@@ -59,6 +45,8 @@ def performance_table(measured: Performance) -> RenderableType:
         ["key-value cache", mib(measured.cache_bytes), ""],
         ["peak resident memory", mib(measured.peak_resident_bytes), ""],
     ]
+    if measured.device_bytes is not None:
+        rows.append(["memory of the accelerator", mib(measured.device_bytes), ""])
     title = (
         f"Speed and memory: context {measured.context_tokens:,}, batch {measured.batch}, {measured.threads} thread"
         f"{'' if measured.threads == 1 else 's'}, {measured.repeats} repeats"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from quantplay.envelope.chips import CHIPS, Chip
 
 LINE = re.compile(r"^(?P<name>.+?), *(?P<mib>\d+) MiB, *(?P<driver>[\w.]+)$")
+T = TypeVar("T")
 VENDORS = {"nvidia", "amd", "intel", "tesla"}
 
 
@@ -30,23 +32,38 @@ def accelerator_of(line: str) -> Accelerator | None:
 
 def by_nvml() -> tuple[str, ...]:
     """The same lines from NVML, where nvidia-ml-py is installed and a driver answers; () elsewhere."""
-    try:
-        nvml: Any = importlib.import_module("pynvml")
-    except ImportError:
-        return ()
-    try:
-        nvml.nvmlInit()
-    except nvml.NVMLError:
-        return ()
-    try:
+
+    def lines(nvml: Any, handles: list[Any]) -> tuple[str, ...]:
         driver = text(nvml.nvmlSystemGetDriverVersion())
-        handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
         return tuple(
             f"{text(nvml.nvmlDeviceGetName(one))}, {nvml.nvmlDeviceGetMemoryInfo(one).total >> 20} MiB, {driver}"
             for one in handles
         )
+
+    return ask_nvml(lines) or ()
+
+
+def used_bytes() -> int | None:
+    """Memory that is taken now on all NVIDIA devices together; None where NVML does not tell."""
+    return ask_nvml(
+        lambda nvml, handles: sum(int(nvml.nvmlDeviceGetMemoryInfo(one).used) for one in handles) if handles else None
+    )
+
+
+def ask_nvml(question: Callable[[Any, list[Any]], T]) -> T | None:
+    """The answer to `question`, which gets the library and a handle a device; None without library or driver."""
+    try:
+        nvml: Any = importlib.import_module("pynvml")
+    except ImportError:
+        return None
+    try:
+        nvml.nvmlInit()
     except nvml.NVMLError:
-        return ()
+        return None
+    try:
+        return question(nvml, [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())])
+    except nvml.NVMLError:
+        return None
     finally:
         nvml.nvmlShutdown()
 

@@ -32,6 +32,7 @@ DEFAULT_ORDER = ("Q4_K_M", "IQ4_XS", "Q4_K_S", "IQ4_NL", "Q4_0")
 
 ORDERS: dict[str, tuple[str, ...]] = {
     "llama.cpp": DEFAULT_ORDER,
+    "llama.cpp-server": DEFAULT_ORDER,
     "vllm": ("W4A16", "W4A16_AWQ", "FP8_DYNAMIC", "W8A8", "W8A16", "GPTQ_INT4"),
     "transformers": ("GPTQ_INT4", "W4A16", "BNB_INT8"),
 }

@@ -17,7 +17,7 @@ from quantplay.records import Fingerprint, Hardware, Software
 # Every package whose version can change a score, a byte of an artifact or a speed.
 PACKAGES = (
     "accelerate", "datasets", "gguf", "llama-cpp-python", "lm-eval", "numpy", "protobuf", "safetensors", "sentencepiece",
-    "tokenizers", "torch", "transformers",
+    "tokenizers", "torch", "transformers", "vllm",
 )  # fmt: skip
 
 

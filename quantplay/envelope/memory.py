@@ -65,6 +65,7 @@ def estimate(
     """Estimate type `kind` of formats.TYPES served by `runtime` on a cpu or a gpu. Weights follow the format's own rules;
     activations and reserve are upper estimates. repacked: ggml types the runtime lays out anew while it loads them."""
     made = runtime_of(runtime)
+    batch = made.at_once(batch)
     wide = runtime == "transformers" and device == "cpu"  # computes in float32 there, and keeps its cache so
     cache = cache_bytes(
         shape,

@@ -11,12 +11,13 @@ from quantplay.envelope.memory import MemoryEstimate, estimate
 from quantplay.envelope.mix import stored_bytes, stored_types
 from quantplay.envelope.packed import is_packed, linear_bytes
 from quantplay.envelope.roofline import Load, decode_work, prefill_time, time_of
+from quantplay.envelope.runtimes import runtime_of
 from quantplay.envelope.shape import ModelShape
 from quantplay.formats import TYPES, ServingType
 from quantplay.plan import Envelope
 from quantplay.records import Candidate, Machine, Prediction
 
-FULL: dict[str, str] = {"llama.cpp": "F32", "transformers": "F32", "vllm": "BF16"}
+FULL: dict[str, str] = {"llama.cpp": "F32", "llama.cpp-server": "F32", "transformers": "F32", "vllm": "BF16"}
 """Runtime -> what it runs at full precision. llama.cpp serves a float32 file of any source; every weight is kept."""
 GGUF_FULL = ("F32", "F16", "BF16")
 SAME = 1.3  # times: predictions of speed are no better, so candidates that near keep their order
@@ -76,7 +77,8 @@ def predict(
     shape: ModelShape, kind: str, envelope: Envelope, machine: Machine, chip: Chip | None, found: MemoryEstimate
 ) -> Prediction:
     """Speed of `kind` under the envelope's load on `machine`; chip: its row of the table, None for a CPU that is here."""
-    load = Load(context_tokens=envelope.context_tokens, batch=envelope.batch)
+    made = runtime_of(envelope.runtime)
+    load = Load(context_tokens=envelope.context_tokens, batch=made.at_once(envelope.batch))
     kernel = kernel_of(kind, TYPES[kind].format, envelope.runtime, chip)
     arithmetic = kernel.arithmetic if kernel.arithmetic in machine.gflops else "bfloat16"
     types, sizes = stored(shape, FULL[envelope.runtime] if kernel.unpacks else kind)
@@ -85,15 +87,21 @@ def predict(
     first = prefill_time(shape, types, sizes, load, machine, arithmetic)
     if kernel.unpacks:
         step, first = (one.with_reading(unpacking_seconds(shape, kind, envelope, machine)) for one in (step, first))
+    token_ms, first_ms = 1000 * step.total + made.token_ms, 1000 * first.total + made.token_ms
+    tokens_per_second = 1000 * load.batch / token_ms
+    if load.batch < envelope.batch:  # the others wait until it is their turn
+        request_ms = first_ms + (load.answer - 1) * token_ms
+        first_ms += (envelope.batch / load.batch - 1) * request_ms
+        tokens_per_second = 1000 * load.batch * load.answer / request_ms
     return Prediction(
         file_bytes=found.file_bytes,
         activation_bytes=found.working_bytes,
         reserve_bytes=found.reserve_bytes,
         native=kernel.native,
         kernel=kernel.words,
-        time_to_first_token_ms=1000 * first.total,
-        time_per_token_ms=1000 * step.total,
-        tokens_per_second=envelope.batch / step.total,
+        time_to_first_token_ms=first_ms,
+        time_per_token_ms=token_ms,
+        tokens_per_second=tokens_per_second,
         decode_bound=step.bound,
         prefill_bound=first.bound,
         decode_bytes=round(work.read_bytes + work.cache_read_bytes),

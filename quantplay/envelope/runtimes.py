@@ -20,12 +20,23 @@ class Runtime:
     devices: tuple[str, ...]
     many: bool  # made for many requests at a time
     source: str
+    together: int | None = None  # requests it works on at once; None: all that come
+    token_ms: float = 0.0  # a token takes on its way to the client, beside the arithmetic
+
+    def at_once(self, batch: int) -> int:
+        """Of `batch` requests that come together, how many it works on."""
+        return min(batch, self.together or batch)
 
 
 RUNTIMES: dict[str, Runtime] = {
     "llama.cpp": Runtime(
         base_bytes=45 * MIB, padding=256, micro_batch=512, windows=False, devices=("cpu", "gpu"), many=False,
         source="measured: Python with llama.cpp's libraries and no model; defaults of llama.h (n_ubatch, swa_full)",
+    ),
+    "llama.cpp-server": Runtime(
+        base_bytes=78 * MIB, padding=256, micro_batch=512, windows=False, devices=("cpu", "gpu"), many=False, together=1,
+        token_ms=1.5,
+        source="measured: llama-cpp-python's server, less the model, its cache and its working memory",
     ),
     "transformers": Runtime(
         base_bytes=485 * MIB, padding=1, micro_batch=1 << 20, windows=True, devices=("cpu", "gpu"), many=False,

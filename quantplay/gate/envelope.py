@@ -21,7 +21,7 @@ def limits(envelope: Envelope, evaluation: Evaluation, artifact: Artifact) -> It
     if envelope.max_artifact_mib is not None:
         yield at_most("artifact size", artifact.size_bytes / MIB, envelope.max_artifact_mib, "MiB")
     if envelope.memory_mib is not None:
-        yield at_most("peak memory", speed.peak_resident_bytes / MIB, envelope.memory_mib, "MiB")
+        yield at_most("peak memory", speed.peak_bytes / MIB, envelope.memory_mib, "MiB")
     if envelope.max_time_to_first_token_ms is not None:
         limit = envelope.max_time_to_first_token_ms
         yield at_most("time to first token, 95th percentile", speed.time_to_first_token_ms.p95, limit, "ms")

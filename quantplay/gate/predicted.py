@@ -48,7 +48,7 @@ def compare(
     found = [
         compared("weights", (one.held_bytes or one.weights_bytes) / MIB, measured.weights_bytes / MIB, "MiB"),
         compared("key-value cache", one.cache_bytes / MIB, measured.cache_bytes / MIB, "MiB"),
-        compared("peak memory", one.total_bytes / MIB, measured.peak_resident_bytes / MIB, "MiB"),
+        compared("peak memory", one.total_bytes / MIB, measured.peak_bytes / MIB, "MiB"),
     ]
     if one.prediction is not None:
         told = one.prediction

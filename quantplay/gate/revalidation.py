@@ -161,7 +161,8 @@ def asked_differently(then: Evaluation, now: Evaluation) -> Iterator[Finding]:
 def served_differently(then: Evaluation, now: Evaluation) -> Iterator[Finding]:
     """Other settings of the runtime; nothing where an earlier version locked it, which did not note them."""
     before, after = then.candidate, now.candidate
-    for name in sorted(before.serving.keys() | after.serving.keys()) if before.serving else ():
+    names = (before.serving.keys() | after.serving.keys()) - {"server"}  # its version is a change of the stack
+    for name in sorted(names) if before.serving else ():
         old, new = before.serving.get(name, "none"), after.serving.get(name, "none")
         if old != new:
             yield Finding(

@@ -177,13 +177,18 @@ def chain_holds(package: OpenPackage) -> Iterator[Fault]:
     yield from same(layout.DECISION, "applied another gate than the plan's", decision.gate, package.plan.gate_digest())
     yield from same(layout.DECISION, "is about another evaluation", decision.evaluation, evaluation.digest())
     last = Attempt.of(package.artifact, evaluation, decision)
-    found = next((one for one in package.attempts if one.model_copy(update={"made": ""}) == last), None)
+    older = {"made": "", "performance": None}  # what packages older than these fields do not say
+    found = next(
+        (one for one in package.attempts if one.model_copy(update=older) == last.model_copy(update=older)), None
+    )
     if found is None:
         yield Fault(where=layout.ATTEMPTS, what="the decision is not among the attempts")
     elif found.made:  # packages older than the field say nothing
         yield from same(
             layout.ATTEMPTS, "says otherwise how the artifact was made", found.made, made_by(package.recipe)
         )
+    if found is not None and found.performance not in (None, last.performance):
+        yield Fault(where=layout.ATTEMPTS, what="tells of another speed or memory than the evaluation")
     yield from same(layout.DECISION, "a package needs a pass", decision.verdict, "pass")
     yield from same(layout.DECISION, "a package needs its envelope met", decision.envelope_met, True)
     yield from same(layout.PLAN, "an explore run has no package", package.plan.profile == "explore", False)

@@ -23,6 +23,7 @@ from quantplay.records import (
     InputKind,
     Inputs,
     MixChoice,
+    Performance,
     Recipe,
     Recommendation,
     Record,
@@ -57,7 +58,7 @@ class SliceScore(Record):
 class Attempt(Record):
     """One candidate that went through the gate."""
 
-    later = frozenset({"made"})
+    later = frozenset({"made", "performance"})
 
     artifact: Digest  # sha256 of the file
     type: str
@@ -67,6 +68,7 @@ class Attempt(Record):
     divergence: Divergence
     decision: Decision
     made: str = ""  # how, where not with one type of the format: `mixed precision` or `trained`
+    performance: Performance | None = None
 
     @classmethod
     def of(cls, artifact: Artifact, evaluation: Evaluation, decision: Decision, recipe: Recipe | None = None) -> Self:
@@ -79,6 +81,7 @@ class Attempt(Record):
             divergence=evaluation.divergence,
             decision=decision,
             made=made_by(recipe) if recipe is not None else "",
+            performance=evaluation.performance,
         )
 
 

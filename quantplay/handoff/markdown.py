@@ -68,7 +68,7 @@ def baseline_markdown(baseline: Baseline, plan: Plan) -> str:
     counts: dict[str, int] = {}
     for item in baseline.source.items:
         counts[item.slice] = counts.get(item.slice, 0) + 1
-    floor = baseline.noise_floor
+    floor, serving = baseline.noise_floor, baseline.reference.serving
     rows = [
         (
             md(words.title_of(plan, name)),
@@ -91,6 +91,7 @@ def baseline_markdown(baseline: Baseline, plan: Plan) -> str:
             [
                 f"Full precision ({md(baseline.precision)}) on {md(baseline.fingerprint.hardware.cpu)}, "
                 f"{baseline.fingerprint.threads} thread(s).",
+                *([f"Served by {md(serving['server'])}, {md(serving['flags'])}."] if "server" in serving else []),
                 table(head, rows, numbers=(1, 2, 3, 4)),
                 f"Noise floor: {md(floor.changed)}; {words.percent(floor.flip_rate)} of {floor.items} items flipped.",
                 performance_markdown({"Full precision": baseline.performance}),
@@ -191,7 +192,7 @@ def performance_markdown(arms: Mapping[str, Performance]) -> str:
         ("Generated, tokens/s", *(words.compact(p.generated_tokens_per_second) for p in arms.values())),
         ("Weights", *(words.size(p.weights_bytes) for p in arms.values())),
         ("Key-value cache", *(words.size(p.cache_bytes) for p in arms.values())),
-        ("Peak memory", *(words.size(p.peak_resident_bytes) for p in arms.values())),
+        ("Peak memory", *(words.size(p.peak_bytes) for p in arms.values())),
     ]
     load = (
         f"{one.batch} sequence(s), context {one.context_tokens} tokens, {one.threads} thread(s), {one.repeats} repeats"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from quantplay.formats import SERVERS
 from quantplay.handoff.charts import Chart, Row, Scale, box, dot, joined, line, svg, words
 from quantplay.handoff.contents import RunResults
 from quantplay.handoff.words import compact, drop_text, number, size, slice_title
@@ -217,8 +218,9 @@ def speed_chart(results: RunResults) -> Chart | None:
     load = f"{first.batch} sequence{'s' if first.batch > 1 else ''} at once, context {first.context_tokens:,} tokens"
     return Chart(
         title="Speed",
-        note=f"In the serving runtime: {load}, {first.threads} thread{'s' if first.threads > 1 else ''}, {first.repeats} "
-        "repeats, both models in turn. Bars: medians; whiskers reach the 95th percentile.",
+        note=f"In the serving runtime{', as its clients see it' if results.plan.envelope.runtime in SERVERS else ''}: {load}, "
+        f"{first.threads} thread{'s' if first.threads > 1 else ''}, {first.repeats} repeats, both models in turn. Bars: "
+        "medians; whiskers reach the 95th percentile.",
         rows=rows,
         legend=BOTH[: len(arms)],
     )
@@ -233,6 +235,11 @@ def memory_chart(results: RunResults) -> Chart | None:
         _bars("Weights, MiB", {k: p.weights_bytes / mib for k, p in arms.items()}),
         _bars("Key-value cache, MiB", {k: p.cache_bytes / mib for k, p in arms.items()}),
         _bars("Peak memory of the process, MiB", {k: p.peak_resident_bytes / mib for k, p in arms.items()}),
+        *(
+            [_bars("Memory of the accelerator, MiB", {k: (p.device_bytes or 0) / mib for k, p in arms.items()})]
+            if any(p.device_bytes is not None for p in arms.values())
+            else []
+        ),
     )
     return Chart(
         title="Memory",

@@ -15,6 +15,8 @@ from quantplay.handoff.calibration import calibration_words
 from quantplay.handoff.charts import TEMPLATES, chart_css
 from quantplay.handoff.contents import RunResults
 from quantplay.handoff.flips import collect_flips
+from quantplay.handoff.looks import COLUMNS
+from quantplay.handoff.looks import cells as cells_of_look
 from quantplay.handoff.mixed_charts import kept_high, mix_charts, mix_sentence
 from quantplay.handoff.plots import TONES, all_charts, performances, tolerance_bar, tolerance_scale
 from quantplay.handoff.templating import render
@@ -82,6 +84,8 @@ def render_report(results: RunResults) -> str:
         tones=TONES,
         titles={name: info.title for name, info in results.plan.evaluation.slices.items()},
         check_words=check_words,
+        look_columns=tuple(COLUMNS),
+        look_cells=cells_of_look,
         decision=decision,
         predicted=predicted_of(results),
         wins=wins_of(results),
@@ -158,8 +162,8 @@ def tiles(results: RunResults) -> list[Tile]:
         found.append(
             Tile(
                 label="Peak memory",
-                value=words.size(cand.peak_resident_bytes),
-                note=f"full precision takes {words.size(base.peak_resident_bytes)}",
+                value=words.size(cand.peak_bytes),
+                note=f"full precision takes {words.size(base.peak_bytes)}",
             )
         )
     elif base:
@@ -169,7 +173,7 @@ def tiles(results: RunResults) -> list[Tile]:
                 label="Time per token (median)", value=f"{words.compact(base.time_per_token_ms.p50)} ms",
                 note="full precision in the serving runtime",
             ),
-            Tile(label="Peak memory", value=words.size(base.peak_resident_bytes), note="full precision"),
+            Tile(label="Peak memory", value=words.size(base.peak_bytes), note="full precision"),
         ]  # fmt: skip
     return found
 
@@ -291,6 +295,11 @@ def machine_facts(results: RunResults) -> list[tuple[str, str]]:
          f"flipped ({floor.changed})"),
         ("Hardest items", f"{len(baseline.hardest):,}, by {baseline.difficulty}"),
     ]  # fmt: skip
+    if "server" in baseline.reference.serving:
+        serving = baseline.reference.serving
+        facts.insert(
+            6, ("Server", f"{serving['server']}, asked {results.plan.envelope.batch} at once; {serving['flags']}")
+        )
     if results.evaluation and results.evaluation.fingerprint != baseline.fingerprint:
         facts.insert(
             0, ("Attention", "the candidate was measured on another machine or with other software than the baseline")

@@ -60,7 +60,7 @@ def figures(found: Revalidation) -> list[str]:
         ("Time per token, median, ms", old.time_per_token_ms.p50, new.time_per_token_ms.p50),
         ("Time to first token, p95, ms", old.time_to_first_token_ms.p95, new.time_to_first_token_ms.p95),
         ("Key-value cache, MiB", old.cache_bytes / mib, new.cache_bytes / mib),
-        ("Peak memory, MiB", old.peak_resident_bytes / mib, new.peak_resident_bytes / mib),
+        ("Peak memory, MiB", old.peak_bytes / mib, new.peak_bytes / mib),
     ]
     cells = [(name, compact(then, 4), compact(today, 4)) for name, then, today in rows]
     return [table(("Measured", "When locked", "Today"), cells, numbers=(1, 2))]

@@ -11,7 +11,7 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from quantplay.engines.model_file import model_folder
 from quantplay.errors import InputError
 from quantplay.evalset import EvalItem, TaskFile, read_item_files, read_task_file
+from quantplay.formats import SERVERS, loads_gguf
 from quantplay.harness.asked import asked, serving_of
 from quantplay.harness.identity import harness_digest
 from quantplay.harness.limits import require_fit
@@ -174,24 +175,29 @@ def open_model(
             model, threads=threads, context_tokens=context_tokens, sequences=batch, cache_type=cache_type
         ) as loaded:
             yield LlamaLM(loaded)
-    elif runtime in ("llama.cpp-server", "vllm"):
+    elif runtime in SERVERS:
         from quantplay.harness.lm_server import ServerLM
-        from quantplay.harness.server import Serving, served
+        from quantplay.harness.server import served
+        from quantplay.harness.server_command import Serving
 
-        if tokenizer is None and runtime == "llama.cpp-server":
+        gguf = loads_gguf(runtime)
+        if tokenizer is None and gguf:
             raise InputError(
                 "prompts for a served GGUF file need its tokenizer", allowed="the folder of the source model"
             )
-        serving = Serving(
-            kind="vllm" if runtime == "vllm" else "llama.cpp",
-            model=model,
-            context_tokens=context_tokens,
-            concurrency=batch,
-            threads=threads,
-            scores=True,
-        )
-        with served(serving) as server:
-            yield ServerLM(server, tokenizer or model, context_tokens=context_tokens, concurrency=batch)
+        with nullcontext(model) if gguf else model_folder(model) as loaded:
+            serving = Serving(
+                runtime=runtime,
+                model=loaded,
+                context_tokens=context_tokens,
+                concurrency=batch,
+                threads=threads,
+                scores=True,
+            )
+            with served(serving) as server:
+                yield ServerLM(
+                    server, (tokenizer if gguf else None) or loaded, context_tokens=context_tokens, concurrency=batch
+                )
     else:
         raise InputError("unknown runtime", value=runtime, allowed=", ".join(get_args(Runtime)))
 
@@ -240,7 +246,7 @@ def quiet() -> Iterator[None]:
 
     What matters of these warnings (cut prompts, sampling, wrong metrics) is an error of ours before lm-eval runs.
     """
-    loggers = [logging.getLogger(name) for name in ("lm_eval", "datasets", "transformers", "accelerate")]
+    loggers = [logging.getLogger(name) for name in ("lm_eval", "datasets", "transformers", "accelerate", "asyncio")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
@@ -309,8 +315,7 @@ def evaluate_job(payload: Mapping[str, Any], report: Report) -> dict[str, Any]:
         tokenizer=Path(payload["tokenizer"]) if payload.get("tokenizer") else None,
         on_progress=report,
     )
-    is_gguf = model.is_file() and runtime != "transformers"
-    precision = gguf_precision(model) if is_gguf else folder_precision(model, runtime)
+    precision = gguf_precision(model) if loads_gguf(runtime) else folder_precision(model, runtime)
     return {
         "items": [result.body() for result in measured.items], "precision": precision,
         "prompts": measured.prompts, "tokens": measured.tokens, "serving": measured.serving,
@@ -330,5 +335,6 @@ def folder_precision(folder: Path, runtime: Runtime) -> str:
     """What a model folder is computed in: the source arm's precision, or what its config says to a server."""
     if runtime == "transformers":
         return SOURCE_PRECISION
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    with model_folder(folder) as found:
+        config = json.loads((found / "config.json").read_text(encoding="utf-8"))
     return str(config.get("torch_dtype") or config.get("dtype") or "as the runtime chooses")

@@ -16,19 +16,16 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import metadata
-from pathlib import Path
-from typing import IO, Literal
+from typing import IO
 
 from quantplay import process
-from quantplay.errors import ChildProcessFailed, IntegrityError, MissingDependency, ServiceUnavailable
+from quantplay.errors import ChildProcessFailed, IntegrityError, ServiceUnavailable
+from quantplay.harness.server_command import Serving, command, described
 from quantplay.process import Report
 
-ServerKind = Literal["llama.cpp", "vllm"]
 HOST = "127.0.0.1"
 START_SECONDS = 900.0  # a large model is read from the disk, and vLLM compiles
 STOP_SECONDS = 20.0
@@ -37,26 +34,13 @@ ADDRESS_TAKEN = ("address already in use", "Errno 98", "EADDRINUSE")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Serving:
-    """How a model is served."""
-
-    kind: ServerKind
-    model: Path  # a GGUF file (llama.cpp) or a model folder (vLLM)
-    context_tokens: int  # of one request
-    concurrency: int  # requests at once
-    threads: int
-    scores: bool = (
-        False  # also log-probabilities of a prompt's tokens, which takes llama.cpp context x vocabulary x 4 bytes
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
 class Server:
-    """One that runs. `fingerprint` is what can change its answers or its speed: versions and flags, no port and no path."""
+    """One that runs. `fingerprint` is what can change its answers or its speed: version and flags, no port and no path."""
 
     url: str  # of the API, ends with /v1
     alias: str  # the name under which this very process serves this very model
     pid: int
+    runtime: str
     fingerprint: dict[str, str]
 
 
@@ -67,63 +51,37 @@ def served(
     """A server of `serving.model` for as long as the block runs.
 
     The alias holds a random part, so a stranger that took the port can't be mistaken for it. Raises MissingDependency where
-    the runtime is not installed, ChildProcessFailed where it ends, ServiceUnavailable where it does not come up in
-    `start_seconds`, IntegrityError where another model answers.
+    the runtime is not installed, ChildProcessFailed where it ends, also under the requests of the block, ServiceUnavailable where
+    it does not come up in `start_seconds`, IntegrityError where another model answers.
     """
-    version = require_runtime(serving.kind)
+    fingerprint = described(serving)
     for last in (False, False, True):
         alias, port = f"{serving.model.stem}-{secrets.token_hex(4)}", free_port()
         with tempfile.TemporaryFile() as log:
-            child = start(command(serving, alias, port), serving.threads, log)
+            keeper = start(command(serving, alias, HOST, port), serving.threads, log)
             try:
                 try:
-                    wait_until_ready(child, port, alias, log, start_seconds, on_progress)
+                    wait_until_ready(keeper, port, alias, log, start_seconds, on_progress)
                 except ChildProcessFailed as error:
                     if last or not any(text in error.what for text in ADDRESS_TAKEN):
                         raise
                     continue
-                yield Server(
-                    url=f"http://{HOST}:{port}/v1",
-                    alias=alias,
-                    pid=child.pid,
-                    fingerprint={"server": f"{serving.kind} {version}", "flags": " ".join(flags(serving))},
-                )
+                server = Server(
+                    url=f"http://{HOST}:{port}/v1", alias=alias, pid=kept_by(keeper.pid), runtime=serving.runtime,
+                    fingerprint=fingerprint,
+                )  # fmt: skip
+                try:
+                    yield server
+                except ServiceUnavailable as error:
+                    if not ended(keeper):
+                        raise
+                    raise ChildProcessFailed(
+                        f"the server {how(keeper)} while it was asked\n{tail(log)}".rstrip(),
+                        fix="often too little memory: lower envelope.batch or envelope.context_tokens, then run it again",
+                    ) from error
                 return
             finally:
-                stop(child)
-
-
-def require_runtime(kind: ServerKind) -> str:
-    """Its version. Raises MissingDependency with the command that installs it."""
-    package = {"llama.cpp": "llama-cpp-python", "vllm": "vllm"}[kind]
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        raise MissingDependency(
-            f"{kind} is not installed here, so no model can be served by it",
-            fix=f"pip install {package} (on a machine with an accelerator)" if kind == "vllm" else "make setup",
-        ) from None
-
-
-def command(serving: Serving, alias: str, port: int) -> list[str]:
-    where = ["--host", HOST, "--port", str(port)]
-    if serving.kind == "vllm":
-        return ["vllm", "serve", str(serving.model), "--served-model-name", alias, *where, *flags(serving)]
-    return [
-        sys.executable, "-m", "llama_cpp.server", "--model", str(serving.model), "--model_alias", alias, *where,
-        *flags(serving),
-    ]  # fmt: skip
-
-
-def flags(serving: Serving) -> list[str]:
-    """What sets the runtime up, beside the model and the address."""
-    if serving.kind == "vllm":  # one scheduler step is deterministic only without the cache of shared prefixes
-        return ["--max-model-len", str(serving.context_tokens), "--max-num-seqs", str(serving.concurrency), "--seed", "0",
-                "--no-enable-prefix-caching", "--generation-config", "vllm"]  # fmt: skip
-    # Requests wait for each other instead of breaking each other off, which is this server's default.
-    return ["--n_ctx", str(serving.context_tokens), "--n_threads", str(serving.threads), "--n_threads_batch",
-            str(serving.threads), "--interrupt_requests", "false", "--logits_all", str(serving.scores).lower(),
-            "--seed", "0", "--verbose", "false"]  # fmt: skip
+                stop(keeper)
 
 
 def start(words: list[str], threads: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -133,20 +91,38 @@ def start(words: list[str], threads: int, log: IO[bytes]) -> subprocess.Popen[by
         stdout=log,
         stderr=subprocess.STDOUT,
         env={**os.environ, **process.thread_environment(threads)},
-        start_new_session=True,  # vLLM starts processes of its own, which are stopped with it
+        start_new_session=True,  # Ctrl-C in a terminal is for us; we end the server
     )
 
 
-def stop(child: subprocess.Popen[bytes]) -> None:
+def kept_by(keeper: int) -> int:
+    """The server's own process."""
+    import psutil
+
+    children = psutil.Process(keeper).children()
+    return children[0].pid if children else keeper
+
+
+def stop(keeper: subprocess.Popen[bytes]) -> None:
     """End the server and all it started; politely first."""
     for number, seconds in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, STOP_SECONDS)):
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, number)
+            keeper.send_signal(number)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(seconds)
-            break
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)  # what outlived its parent
+            keeper.wait(seconds)
+            return
+
+
+def ended(keeper: subprocess.Popen[bytes], seconds: float = 2.0) -> bool:
+    """Whether the server is gone; a connection breaks a moment before its process has ended."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        keeper.wait(seconds)
+    return keeper.returncode is not None
+
+
+def how(keeper: subprocess.Popen[bytes]) -> str:
+    code = keeper.returncode
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
 
 
 def free_port() -> int:
@@ -156,14 +132,14 @@ def free_port() -> int:
 
 
 def wait_until_ready(
-    child: subprocess.Popen[bytes], port: int, alias: str, log: IO[bytes], seconds: float, on_progress: Report | None
+    keeper: subprocess.Popen[bytes], port: int, alias: str, log: IO[bytes], seconds: float, on_progress: Report | None
 ) -> None:
     deadline = time.monotonic() + seconds
     started = time.monotonic()
     while time.monotonic() < deadline:
-        if child.poll() is not None:
+        if keeper.poll() is not None:
             raise ChildProcessFailed(
-                f"the server ended with status {child.returncode} before it served the model\n{tail(log)}".rstrip(),
+                f"the server {how(keeper)} before it served the model\n{tail(log)}".rstrip(),
                 fix="often too little memory, or an architecture this runtime does not know: read the lines above",
             )
         models = models_of(port)

@@ -23,6 +23,7 @@ import numpy as np
 from quantplay import process
 from quantplay.errors import ChildProcessFailed, InputError
 from quantplay.evalset import read_texts
+from quantplay.formats import SERVERS
 from quantplay.harness.speed_load import Turn
 from quantplay.process import Report
 from quantplay.records import Performance, Spread
@@ -41,14 +42,23 @@ def measure_speed(
     threads: int,
     repeats: int = REPEATS,
     runtime: str = "llama.cpp",
+    tokenizer: Path | None = None,
     on_progress: Report | None = None,
 ) -> dict[str, Performance]:
     """Performance of every model, by its name in `models`. `prompts` give the text that fills the context.
 
+    A server (harness/server_speed.py) needs the folder of a GGUF file's `tokenizer`.
     Nothing else should run meanwhile. Raises ChildProcessFailed when an arm dies, InputError when it can't load its file.
     """
     if repeats < FEWEST_REPEATS:
         raise InputError("too few repeats for a spread", value=repeats, allowed=f"at least {FEWEST_REPEATS}")
+    if runtime in SERVERS:
+        from quantplay.harness.server_speed import measure_speed_served
+
+        return measure_speed_served(
+            models, prompts, runtime=runtime, tokenizer=tokenizer, context_tokens=context_tokens, batch=batch,
+            threads=threads, repeats=max(FEWEST_REPEATS, repeats // 2), on_progress=on_progress,
+        )  # fmt: skip
     load = {
         "context_tokens": context_tokens,
         "batch": batch,
@@ -86,8 +96,8 @@ def measure_speed(
 
 
 def speed_job(payload: dict[str, Any], report: Report) -> dict[str, Any]:
-    """Job: `models` {name: file}, `file` (JSONL with id and text), `context_tokens`, `batch`, `threads`, optional `repeats` and `runtime`
-    -> {name: body of Performance}."""
+    """Job: `models` {name: file}, `file` (JSONL with id and text), `context_tokens`, `batch`, `threads`, optional `repeats`, `runtime`
+    and `tokenizer` -> {name: body of Performance}."""
     measured = measure_speed(
         {name: Path(path) for name, path in payload["models"].items()},
         [sample.text for sample in read_texts(Path(payload["file"]))],
@@ -96,6 +106,7 @@ def speed_job(payload: dict[str, Any], report: Report) -> dict[str, Any]:
         threads=payload["threads"],
         repeats=payload.get("repeats", REPEATS),
         runtime=payload.get("runtime", "llama.cpp"),
+        tokenizer=Path(payload["tokenizer"]) if payload.get("tokenizer") else None,
         on_progress=report,
     )
     return {name: performance.body() for name, performance in measured.items()}

@@ -10,8 +10,8 @@ from typing import Literal
 from quantplay import evalset, process
 from quantplay.engines.model_file import SUFFIX
 from quantplay.errors import InputError
-from quantplay.harness.server import require_runtime
-from quantplay.harness.server_load import ServedSpeed
+from quantplay.formats import SERVERS
+from quantplay.harness.server_command import require_runtime
 from quantplay.plan import Decoding
 from quantplay.process import Report
 from quantplay.records import Digest, ItemResult, Performance, Record
@@ -19,7 +19,6 @@ from quantplay.stats import design_effect
 from quantplay.stats.paired import quantile
 
 Runtime = Literal["transformers", "llama.cpp", "llama.cpp-server", "vllm"]
-SERVERS = ("llama.cpp-server", "vllm")
 CONFIDENCE = 0.95
 
 
@@ -48,8 +47,7 @@ class AloneReport(Record):
     peak_resident_bytes: int
     overall: SliceScore
     slices: tuple[SliceScore, ...]
-    performance: Performance | None  # only where asked for
-    served: ServedSpeed | None  # the same for a runtime that is a server, as its clients see it
+    performance: Performance | None  # only where asked for; of a server as its clients see it
     items: tuple[ItemResult, ...]
 
 
@@ -79,7 +77,7 @@ def measure_alone(
         evalset.model_files(model, quantized=True)
         evalset.require_finite_weights(model)
     if chosen in SERVERS:
-        require_runtime("vllm" if chosen == "vllm" else "llama.cpp")
+        require_runtime(chosen)
         if tokenizer is None and not model.is_dir():
             raise InputError(
                 "a served .gguf file needs its tokenizer, to count tokens", fix="--tokenizer FOLDER of the source model"
@@ -102,17 +100,10 @@ def measure_alone(
     }  # fmt: skip
     done = process.run("quantplay.harness.quality:evaluate_job", payload, threads=threads, on_progress=on_progress)
     results = tuple(ItemResult.model_validate(item) for item in done.value["items"])
-    performance, served = None, None
+    performance = None
     if speed and not prompts:
         raise InputError("speed needs items as JSONL, whose prompts fill the context", value="task files alone")
-    if speed and chosen in SERVERS:
-        load = {
-            "kind": "vllm" if chosen == "vllm" else "llama.cpp", "model": str(model), "prompts": prompts,
-            "context_tokens": context_tokens, "concurrency": batch, "threads": threads,
-        }  # fmt: skip
-        found = process.run("quantplay.harness.server_load:served_job", load, threads=threads, on_progress=on_progress)
-        served = ServedSpeed.model_validate(found.value)
-    elif speed:
+    if speed:
         from quantplay.harness.speed import measure_speed
 
         measured = measure_speed(
@@ -121,6 +112,8 @@ def measure_alone(
             context_tokens=context_tokens,
             batch=batch,
             threads=threads,
+            runtime=chosen,
+            tokenizer=tokenizer,
             on_progress=on_progress,
         )
         performance = measured["model"]
@@ -130,7 +123,7 @@ def measure_alone(
         batch=batch, threads=threads, seconds=done.seconds, items_per_second=len(results) / done.seconds,
         peak_resident_bytes=done.peak_resident_bytes, overall=score_of("all", results),
         slices=tuple(score_of(name, [r for r in results if r.slice == name]) for name in dict.fromkeys(r.slice for r in results)),
-        performance=performance, served=served, items=results,
+        performance=performance, items=results,
     )  # fmt: skip
 
 
@@ -141,7 +134,7 @@ def runtime_for(model: Path, asked: Runtime | None) -> Runtime:
     elif model.suffix == ".gguf" and model.is_file():
         fits = ("llama.cpp", "llama.cpp-server")
     elif model.suffix == SUFFIX and model.is_file():
-        fits = ("transformers",)
+        fits = ("transformers", "vllm")
     else:
         raise InputError(
             "there is no such model" if not model.exists() else "this file is no model we can load",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from quantplay import process
+from quantplay.formats import SERVERS
 from quantplay.plan import Plan
 from quantplay.plays.pin import Pinned
 from quantplay.process import Report
@@ -31,13 +32,17 @@ def evaluate_arm(
     model_digest: Digest,
     runtime: str,
     threads: int,
-    batch: int = EVALUATION_BATCH,
+    batch: int | None = None,
     order_seed: int | None = None,
     only_ids: Sequence[str] | None = None,
     gold_loss_ids: Sequence[str] = (),
     on_progress: Report | None = None,
 ) -> ArmRun:
-    """Answers and scores of `model`, served by `runtime` (one of harness/quality.py's), on the gate split (or on `only_ids` of it), item by item."""
+    """Answers and scores of `model`, served by `runtime` (one of harness/quality.py's), on the gate split (or on `only_ids` of it), item by item.
+
+    A server is asked as many at once as it will be.
+    """
+    batch = batch or (plan.envelope.batch if runtime in SERVERS else EVALUATION_BATCH)
     outcome = process.run(
         "quantplay.harness.quality:evaluate_job",
         {
@@ -53,6 +58,7 @@ def evaluate_arm(
             "context_tokens": plan.envelope.context_tokens,
             "gold_loss_ids": list(gold_loss_ids),
             "only_ids": list(only_ids) if only_ids is not None else None,
+            "tokenizer": str(pinned.paths.model),
         },
         threads=threads,
         on_progress=on_progress,

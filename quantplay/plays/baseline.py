@@ -11,6 +11,7 @@ from typing import Any
 
 from quantplay import evalset, process
 from quantplay.digest import digest_of_file
+from quantplay.formats import SERVERS
 from quantplay.plan import Plan
 from quantplay.plays.arms import EVALUATION_BATCH, evaluate_arm, quality_threads
 from quantplay.plays.pin import Pinned
@@ -75,12 +76,14 @@ def rank_hardest(
 ) -> dict[str, Any]:
     """`ranking`: (id, pass rate) of every gate item, hardest first; `how`: in words.
 
-    By sampled answers rather than by the graded one, which would bias the drop.
+    By sampled answers rather than by the graded one, which would bias the drop. In process also where a server answers: a
+    sample there depends on the seed, the prompt and its own number alone, behind a server on what else is asked as well.
     """
+    runtime = plan.envelope.runtime
     outcome = process.run(
         "quantplay.harness.difficulty:difficulty_job",
         {
-            "runtime": plan.envelope.runtime,
+            "runtime": SERVERS.get(runtime, runtime),
             "model": str(reference),
             "files": [str(pinned.paths.gate)],
             "decoding": plan.decoding.body(),
@@ -143,6 +146,7 @@ def measure_speed(
     payload: dict[str, Any] = {
         "runtime": plan.envelope.runtime,
         "models": {name: str(path) for name, path in models.items()},
+        "tokenizer": str(pinned.paths.model),
         "file": str(pinned.paths.heldout),
         "context_tokens": plan.envelope.context_tokens,
         "batch": plan.envelope.batch,

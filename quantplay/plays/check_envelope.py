@@ -7,18 +7,24 @@ from collections.abc import Iterator
 from quantplay.envelope.choose import order_for
 from quantplay.envelope.fitting import RULE, mismatch
 from quantplay.envelope.hardware import read_accelerators
-from quantplay.errors import Fault
-from quantplay.formats import TYPES
+from quantplay.errors import Fault, MissingDependency
+from quantplay.formats import SERVERS, TYPES
+from quantplay.harness.server_command import require_runtime
 from quantplay.plan import Envelope
 from quantplay.plan_file import PlanFile
 from quantplay.quantizers import missing_extra
 
-RUNS_WITH = ("llama.cpp", "transformers")
-"""Runtimes that a run can measure with; any other can be planned for."""
-
 
 def extra_faults(file: PlanFile, envelope: Envelope) -> Iterator[Fault]:
-    """One fault a type whose format needs packages that are not installed here."""
+    """One fault a type whose format needs packages that are not installed here, and one for a server that is not."""
+    if envelope.runtime in SERVERS:
+        try:
+            require_runtime(envelope.runtime)
+        except MissingDependency as error:
+            yield file.fault(
+                ("envelope", "runtime"), f"envelope.runtime: {error.what}", value=envelope.runtime,
+                fix=f"{error.fix}; `quantplay plan {file.path}` plans without it",
+            )  # fmt: skip
     for position, name in enumerate(envelope.types or order_for(envelope.runtime)):
         kind = TYPES.get(name)
         missing = missing_extra(kind.format) if kind is not None else None
@@ -38,11 +44,6 @@ def place_faults(file: PlanFile, envelope: Envelope) -> Iterator[Fault]:
             ("envelope", "runtime"), f"envelope.runtime: the format does not follow from where the model will run. {why}",
             value=f"{envelope.runtime} on a {envelope.device}",
             fix=f"choose the runtime for the device, or give a reason with a deviation: {{rule: {RULE}, reason: ...}}",
-        )  # fmt: skip
-    if envelope.runtime not in RUNS_WITH:
-        yield file.fault(
-            ("envelope", "runtime"), "envelope.runtime: runs can't be done with this runtime yet, only planned",
-            value=envelope.runtime, allowed=", ".join(RUNS_WITH), fix=f"`quantplay plan {file.path}` plans for it",
         )  # fmt: skip
     if envelope.device == "gpu" and not read_accelerators():
         yield file.fault(

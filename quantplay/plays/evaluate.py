@@ -6,6 +6,7 @@ from pathlib import Path
 
 from quantplay import process
 from quantplay.errors import IntegrityError
+from quantplay.formats import SERVERS
 from quantplay.plan import Plan
 from quantplay.plays.arms import evaluate_arm, quality_threads
 from quantplay.plays.baseline import measure_speed
@@ -85,10 +86,12 @@ def gold_losses(items: tuple, ids: set[str]) -> dict[str, float]:
 def measure_divergence(
     plan: Plan, pinned: Pinned, reference: Path, candidate: Path, threads: int, on_progress: Report | None
 ) -> Divergence:
+    """A server does not tell whole distributions, so there it is measured in process, and the record says so."""
+    inside = SERVERS.get(plan.envelope.runtime)
     outcome = process.run(
         "quantplay.harness.divergence:divergence_job",
         {
-            "runtime": plan.envelope.runtime,
+            "runtime": inside or plan.envelope.runtime,
             "reference": str(reference),
             "candidate": str(candidate),
             "file": str(pinned.paths.heldout),
@@ -98,4 +101,4 @@ def measure_divergence(
         threads=threads,
         on_progress=on_progress,
     )
-    return Divergence.model_validate(outcome.value)
+    return Divergence.model_validate(outcome.value | ({"measured_in": inside} if inside else {}))

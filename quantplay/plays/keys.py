@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from quantplay import calibration
 from quantplay.digest import digest_of, digest_of_entries
+from quantplay.formats import SERVERS
 from quantplay.gate import rule
 from quantplay.harness.identity import harness_digest
+from quantplay.harness.server_command import flags
 from quantplay.plan import Plan
 from quantplay.records import (
     Artifact,
@@ -199,6 +201,10 @@ def package_key(plan: Plan, decision: Digest) -> Digest:
     return digest_of({"play": "lock", "plan": plan.digest(), "decision": decision})
 
 
-def served(plan: Plan) -> dict[str, int]:
-    """The load under which speed and memory are measured."""
-    return {"context_tokens": plan.envelope.context_tokens, "batch": plan.envelope.batch}
+def served(plan: Plan) -> dict[str, object]:
+    """The load under which speed and memory are measured; the flags of a server, whose version is in the fingerprint."""
+    envelope = plan.envelope
+    told: dict[str, object] = {"context_tokens": envelope.context_tokens, "batch": envelope.batch}
+    if envelope.runtime in SERVERS:
+        told["flags"] = flags(envelope.runtime, envelope.context_tokens, envelope.batch)
+    return told

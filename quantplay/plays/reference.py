@@ -15,6 +15,7 @@ from quantplay.engines.converter import ensure_converter
 from quantplay.engines.model_file import write_model_file
 from quantplay.evalset import model_files
 from quantplay.evalset.weights import BITS, read_header
+from quantplay.formats import loads_gguf
 from quantplay.plays.pin import Pinned
 from quantplay.process import Report
 from quantplay.quantizers.folder_recipe import NO_CONVERTER
@@ -29,7 +30,7 @@ FOLDER = "safetensors"
 
 def reference_recipe(inputs: Inputs, cache: Path, runtime: str = "llama.cpp") -> Recipe:
     """How the full-precision file for `runtime` is made; its digest is the key of the artifact."""
-    as_it_is = runtime != "llama.cpp"
+    as_it_is = not loads_gguf(runtime)
     return Recipe(
         format=FOLDER if as_it_is else "gguf",
         type="F32",

@@ -25,7 +25,7 @@ class ArmRun(Record):
     later = frozenset({"prompts", "tokens", "serving"})
 
     arm: Arm
-    runtime: str  # transformers | llama.cpp
+    runtime: str  # transformers | llama.cpp | llama.cpp-server | vllm
     precision: str  # float32, bfloat16, Q4_K_M ...
     model: Digest  # content digest of the weights that ran
     split: Split
@@ -35,7 +35,9 @@ class ArmRun(Record):
     peak_resident_bytes: int  # of the child process that ran it
     prompts: Digest | None = None  # of every request as the runtime got it, in whatever order
     tokens: Digest | None = None  # of the same requests' token ids
-    serving: dict[str, str] = Field(default={})  # how the runtime said it was set up: cache types, attention ...
+    serving: dict[str, str] = Field(
+        default={}
+    )  # how the runtime said it was set up: cache types, attention, a server's version ...
 
     def scores(self) -> dict[str, float]:
         """Mean score a slice, in the order of first appearance."""
@@ -48,6 +50,8 @@ class ArmRun(Record):
 class Divergence(Record):
     """Candidate against reference over held-out text, at every scored position. Alarms, never a verdict."""
 
+    later = frozenset({"measured_in"})
+
     tokens: int
     mean_kl_nats: float
     mean_kl_se: float
@@ -58,6 +62,9 @@ class Divergence(Record):
     perplexity_reference: float
     perplexity_candidate: float
     log_perplexity_ratio_se: float
+    measured_in: str | None = (
+        None  # the runtime in process, where the one that serves does not tell whole distributions
+    )
 
 
 class Spread(Record):
@@ -68,7 +75,12 @@ class Spread(Record):
 
 
 class Performance(Record):
-    """Speed at the plan's context and batch, and memory; measured alone, interleaved with the other arm."""
+    """Speed at the plan's context and batch, and memory; measured alone, interleaved with the other arm.
+
+    In process, or as `batch` clients of a server see it: then the first token includes waiting for one's turn.
+    """
+
+    later = frozenset({"device_bytes"})
 
     context_tokens: int
     batch: int  # concurrent sequences
@@ -80,7 +92,13 @@ class Performance(Record):
     generated_tokens_per_second: float  # all sequences together
     weights_bytes: int
     cache_bytes: int  # key-value cache at this context and batch
-    peak_resident_bytes: int
+    peak_resident_bytes: int  # of a server: of its process and all it started
+    device_bytes: int | None = None  # of an accelerator, where a server runs on one
+
+    @property
+    def peak_bytes(self) -> int:
+        """Where the weights lie: on the accelerator where there is one."""
+        return self.peak_resident_bytes if self.device_bytes is None else self.device_bytes
 
 
 class NoiseFloor(Record):

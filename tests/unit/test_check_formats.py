@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,25 @@ def test_a_type_for_transformers_is_a_good_plan(tmp_path: Path) -> None:
     assert faults_of(tmp_path, "transformers", "[W8A8, BNB_INT8]") == []
 
 
-@pytest.mark.parametrize(("runtime", "kind"), [("llama.cpp", "W8A8"), ("transformers", "Q4_K_M")])
+def test_a_gguf_type_for_the_server_is_a_good_plan(tmp_path: Path) -> None:
+    assert faults_of(tmp_path, "llama.cpp-server", "[Q4_K_M]") == []
+
+
+@pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is installed: nothing is missing")
+def test_a_server_that_is_not_installed_is_one_fault_with_its_command(tmp_path: Path) -> None:
+    for name in ("here", "elsewhere"):
+        (tmp_path / name).mkdir()
+    (fault,) = [one for one in faults_of(tmp_path / "here", "vllm", "[W4A16]") if "installed" in one.what]
+    assert "vllm can't serve a model here: vllm is not installed" in fault.what
+    assert "pip install vllm" in (fault.fix or "")
+    assert "quantplay plan" in (fault.fix or "")
+    away = faults_of(tmp_path / "elsewhere", "vllm", "[W4A16]", here=False)
+    assert not any("installed" in one.what for one in away)  # the worker that measures may have it
+
+
+@pytest.mark.parametrize(
+    ("runtime", "kind"), [("llama.cpp", "W8A8"), ("llama.cpp-server", "W8A8"), ("transformers", "Q4_K_M")]
+)
 def test_a_type_of_another_runtime_is_a_fault(tmp_path: Path, runtime: str, kind: str) -> None:
     (fault,) = [fault for fault in faults_of(tmp_path, runtime, f"[{kind}]") if "can't run this type" in fault.what]
     assert (fault.value, runtime in fault.what) == (kind, True)

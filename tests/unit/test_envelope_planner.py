@@ -104,7 +104,10 @@ def test_every_chip_of_the_table_can_be_planned_for(
         told = one.prediction
         assert told is not None
         assert told.time_per_token_ms > 0
-        assert told.tokens_per_second == pytest.approx(1000 * batch / told.time_per_token_ms)
+        if RUNTIMES[runtime].at_once(batch) == batch:
+            assert told.tokens_per_second == pytest.approx(1000 * batch / told.time_per_token_ms)
+        else:  # one after the other
+            assert told.tokens_per_second < 1000 * batch / told.time_per_token_ms
         # Nothing is faster than the datasheet's bandwidth.
         assert told.time_per_token_ms >= 1000 * told.decode_bytes / (1e9 * CHIPS[chip].bandwidth_gb_s)
         assert one.reason.count("not native") == (not told.native)
@@ -143,6 +146,25 @@ def test_a_model_larger_than_the_chip_does_not_fit(tmp_path: Path) -> None:
     })  # fmt: skip
     assert not choice.chosen.fits
     assert "of NVIDIA T4" in choice.chosen.reason
+
+
+def test_requests_wait_for_each_other_where_a_server_takes_one_at_a_time(tmp_path: Path) -> None:
+    machine, load = probed(*ALL), {"types": ("Q4_K_M",), "context_tokens": 512}
+
+    def chosen(runtime: Any, batch: int) -> Candidate:
+        return planned(tmp_path, Envelope(runtime=runtime, batch=batch, **load), machine).chosen
+
+    alone, many = chosen("llama.cpp-server", 1), chosen("llama.cpp-server", 4)
+    assert alone.prediction is not None
+    assert many.prediction is not None
+    assert many.prediction.time_per_token_ms == alone.prediction.time_per_token_ms
+    answer = alone.prediction.time_to_first_token_ms + 31 * alone.prediction.time_per_token_ms
+    assert many.prediction.time_to_first_token_ms == pytest.approx(alone.prediction.time_to_first_token_ms + 3 * answer)
+    assert many.prediction.tokens_per_second == pytest.approx(32_000 / answer)
+    assert (many.cache_bytes, many.total_bytes) == (alone.cache_bytes, alone.total_bytes)
+    inside = chosen("llama.cpp", 4)
+    assert inside.cache_bytes == 4 * many.cache_bytes
+    assert inside.weights_bytes == many.weights_bytes
 
 
 def test_targets_that_are_missed_by_far_move_a_candidate_back(tmp_path: Path) -> None:

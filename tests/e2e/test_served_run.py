@@ -1,0 +1,52 @@
+"""A plan whose runtime is a server: both arms answered and measured through it, down to a package that verifies and is made again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchmarks.playground import Playground
+
+pytestmark = pytest.mark.slow
+
+REASONS = [
+    {"rule": "calibration.count", "reason": "Enough to go through every step, and fast."},
+    {
+        "rule": "envelope.wrong_move",
+        "reason": "The server itself is larger than this small model; the way is what is tried.",
+    },
+]
+
+
+def test_a_model_is_judged_behind_the_server_that_will_serve_it(playground: Playground) -> None:
+    plan = playground.plan(
+        "served", envelope__runtime="llama.cpp-server", envelope__types=["Q4_K_M"], envelope__batch=2, deviations=REASONS
+    )  # fmt: skip
+    code, told = playground.run(plan)
+    assert code == 0, told
+    folder = Path(told["package"]["path"])
+    baseline, evaluation = (json.loads((folder / f"{name}.json").read_text()) for name in ("baseline", "evaluation"))
+    for arm in (baseline["reference"], evaluation["candidate"]):
+        assert arm["runtime"] == "llama.cpp-server"
+        assert arm["serving"]["server"].startswith("llama-cpp-python ")
+        assert "--n_ctx 256" in arm["serving"]["flags"]
+        assert "port" not in json.dumps(arm["serving"])
+    assert baseline["source"]["runtime"] == "transformers"
+    losses = evaluation["hardest_loss_candidate"]
+    assert losses.keys() == evaluation["hardest_loss_reference"].keys() == set(baseline["hardest"])
+    assert evaluation["divergence"]["measured_in"] == "llama.cpp"
+    assert evaluation["performance"]["batch"] == 2
+    report = (folder / "report.html").read_text()
+    assert "asked 2 at once" in report
+    assert "a server does not tell whole distributions" in report
+    assert "predicted" in report[report.index('id="attempts"') :]
+    verified = playground.quantplay("verify", str(folder))
+    assert verified.returncode == 0, verified.stdout
+    replayed = playground.quantplay("replay", str(folder), "--json")
+    assert replayed.returncode == 0, replayed.stderr
+    assert json.loads(replayed.stdout)["same"]
+    left = [one for one in psutil.process_iter(["cmdline"]) if "llama_cpp.server" in (one.info["cmdline"] or ())]
+    assert not left
