@@ -35,7 +35,7 @@ RUNTIMES: dict[str, Runtime] = {
     ),
     "llama.cpp-server": Runtime(
         base_bytes=78 * MIB, padding=256, micro_batch=512, windows=False, devices=("cpu", "gpu"), many=False, together=1,
-        token_ms=1.5,
+        token_ms=1.1,
         source="measured: llama-cpp-python's server, less the model, its cache and its working memory",
     ),
     "transformers": Runtime(

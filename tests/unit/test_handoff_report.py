@@ -11,6 +11,7 @@ from factories import DAMAGE, made_envelope, made_run
 
 from quantplay.handoff.contents import Attempt, Question, RunResults
 from quantplay.handoff.flips import MOST_SHOWN, collect_flips, visible
+from quantplay.handoff.looks import cells
 from quantplay.handoff.report import render_report
 from quantplay.handoff.words import compact, drop_text, headline, number, size
 
@@ -216,3 +217,28 @@ def test_a_look_at_the_gate_says_how_the_candidate_was_made(changes: dict[str, o
     page = render_report(replace(run, attempts=(look,)))
     assert said in page[page.index('id="attempts"') :]
     assert ("made" in look.body()) == bool(changes), "older packages keep their bytes"
+
+
+def test_every_look_tells_what_it_took_beside_what_was_predicted() -> None:
+    run = made_run()
+    assert run.recipe is not None
+    assert run.artifact is not None
+    assert run.evaluation is not None
+    assert run.decision is not None
+    assert run.envelope is not None
+    plain = Attempt.of(run.artifact, run.evaluation, run.decision)
+    mixed = plain.model_copy(update={"made": "mixed precision"})
+    older = plain.model_copy(update={"performance": None})
+    speed = run.evaluation.performance
+    first, token, memory = cells(plain, run.envelope)
+    assert first.measured == f"{compact(speed.time_to_first_token_ms.p50)} ms"
+    assert token.measured == f"{compact(speed.time_per_token_ms.p50)} ms"
+    assert memory.measured == size(speed.peak_resident_bytes)
+    assert memory.predicted.endswith(" MiB")
+    assert [one.predicted for one in cells(mixed, run.envelope)] == ["", "", ""]
+    assert [one.measured for one in cells(older, run.envelope)] == ["", "", ""]
+    on_device = plain.model_copy(update={"performance": speed.model_copy(update={"device_bytes": 7 << 20})})
+    assert cells(on_device, run.envelope)[2].measured == "7.00 MiB"
+    page = parsed(render_report(replace(run, attempts=(mixed, older, plain))))
+    assert f"predicted {memory.predicted}" in page.text
+    assert "performance" not in older.body(), "older packages keep their bytes"
