@@ -28,7 +28,9 @@ def test_a_model_is_judged_behind_the_server_that_will_serve_it(playground: Play
     code, told = playground.run(plan)
     assert code == 0, told
     folder = Path(told["package"]["path"])
-    baseline, evaluation = (json.loads((folder / f"{name}.json").read_text()) for name in ("baseline", "evaluation"))
+    baseline, evaluation = (
+        json.loads((folder / f"{name}.json").read_text())["record"] for name in ("baseline", "evaluation")
+    )
     for arm in (baseline["reference"], evaluation["candidate"]):
         assert arm["runtime"] == "llama.cpp-server"
         assert arm["serving"]["server"].startswith("llama-cpp-python ")
@@ -47,6 +49,8 @@ def test_a_model_is_judged_behind_the_server_that_will_serve_it(playground: Play
     assert verified.returncode == 0, verified.stdout
     replayed = playground.quantplay("replay", str(folder), "--json")
     assert replayed.returncode == 0, replayed.stderr
-    assert json.loads(replayed.stdout)["same"]
-    left = [one for one in psutil.process_iter(["cmdline"]) if "llama_cpp.server" in (one.info["cmdline"] or ())]
-    assert not left
+    assert json.loads(replayed.stdout)["made"] == json.loads((folder / "artifact.json").read_text())["sha256"]
+    words = [one.info["cmdline"] or () for one in psutil.process_iter(["cmdline"])]
+    assert not any("llama_cpp.server" in one and str(playground.home) in " ".join(one) for one in words), (
+        "a server is left"
+    )

@@ -12,6 +12,7 @@ from factories import DAMAGE, made_envelope, made_run
 from quantplay.handoff.contents import Attempt, Question, RunResults
 from quantplay.handoff.flips import MOST_SHOWN, collect_flips, visible
 from quantplay.handoff.looks import cells
+from quantplay.handoff.markdown import baseline_markdown
 from quantplay.handoff.report import render_report
 from quantplay.handoff.words import compact, drop_text, headline, number, size
 
@@ -242,3 +243,25 @@ def test_every_look_tells_what_it_took_beside_what_was_predicted() -> None:
     page = parsed(render_report(replace(run, attempts=(mixed, older, plain))))
     assert f"predicted {memory.predicted}" in page.text
     assert "performance" not in older.body(), "older packages keep their bytes"
+
+
+def test_a_server_is_named_with_its_flags_and_what_it_does_not_tell() -> None:
+    run = made_run()
+    assert run.baseline is not None
+    assert run.evaluation is not None
+    told = {"server": "llama-cpp-python 0.3.36", "flags": "--n_ctx 256 --seed 0"}
+    served = replace(
+        run,
+        baseline=run.baseline.model_copy(
+            update={"reference": run.baseline.reference.model_copy(update={"serving": told})}
+        ),
+        evaluation=run.evaluation.model_copy(
+            update={"divergence": run.evaluation.divergence.model_copy(update={"measured_in": "llama.cpp"})}
+        ),
+    )
+    page = render_report(served)
+    assert f"llama-cpp-python 0.3.36, asked {run.plan.envelope.batch} at once; --n_ctx 256 --seed 0" in page
+    assert "llama.cpp in process: a server does not tell whole distributions" in page
+    assert "whole distributions" not in render_report(run)
+    assert served.baseline is not None
+    assert "llama-cpp-python 0.3.36" in baseline_markdown(served.baseline, run.plan).replace("\\", "")
