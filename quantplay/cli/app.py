@@ -338,6 +338,17 @@ def traffic(
 
 
 @app.command()
+def judge(
+    endpoint: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One endpoint; all by default.")] = None,
+    every: Annotated[int, typer.Option(min=1, max=3600, help="Seconds between two looks.")] = 60,
+    once: Annotated[bool, typer.Option("--once", help="Look once and end.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Judge what is live. Takes a bad model back, gives a good one more traffic; needs no Prefect."""
+    start("judge", endpoint=endpoint, every=every, once=once, json=json)
+
+
+@app.command()
 def doctor(
     watch: Annotated[
         bool, typer.Option("--watch", help="Look for changes of the stack instead, and tell the Prefect server.")
@@ -382,7 +393,7 @@ def worker(
 @app.command()
 def gateway(
     policy: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Policies in a file, read again when it changes.")
+        Path | None, typer.Option(metavar="FILE", help="Policies in a file; by default the product database's.")
     ] = None,
     records: Annotated[
         Path | None,

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from quantplay.errors import InputError, MissingDependency
+
+if TYPE_CHECKING:
+    from quantplay.settings import Settings
+    from quantplay.store.registry import Store
 
 
 def command(policy: Path | None, records: Path | None, host: str, port: int, admin_port: int | None) -> int:
@@ -24,17 +31,40 @@ def command(policy: Path | None, records: Path | None, host: str, port: int, adm
     from quantplay.live.gateway.files import FileSink, NoSink, PolicyFileSource, read_policies
     from quantplay.live.gateway.serve import serve
 
-    if policy is None:
+    if policy is not None:
+        read_policies(policy)  # faults are told now, not in a log
+    elif records is not None:
         raise InputError(
-            "no policies are named", allowed="--policy FILE", fix="write one as docs/gateway.md shows, and name it"
-        )
-    read_policies(policy)  # faults are told now, not in a log
+            "counts go where the policies come from, which is the product database", value=f"--records {records}",
+            fix="name --policy FILE as well, or leave --records out",
+        )  # fmt: skip
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     here = settings()
+    if policy is None:
+        from quantplay.live.gateway.database import DatabaseSink, DatabaseSource
+
+        opened = database(here)
+        source, sink = DatabaseSource(open=opened), DatabaseSink(open=opened)
+    else:
+        source, sink = PolicyFileSource(path=policy), FileSink(folder=records) if records else NoSink()
     asyncio.run(serve(
-        PolicyFileSource(path=policy), FileSink(folder=records) if records else NoSink(),
-        host=host, port=port, admin_port=admin_port, keys=here.gateway_keys,
+        source, sink, host=host, port=port, admin_port=admin_port, keys=here.gateway_keys,
         snapshot=here.home / "gateway" / f"policies-{port}.json",
         on_ready=lambda address: print(f"gateway: {address}/v1", flush=True),
     ))  # fmt: skip
     return 0
+
+
+def database(here: Settings) -> Callable[[], Store]:
+    """Opens the product database once; raises each time it can't be had."""
+    from quantplay.store.registry import open_store
+
+    lock, found = threading.Lock(), []
+
+    def opened() -> Store:
+        with lock:
+            if not found:
+                found.append(open_store(here))
+            return found[0]
+
+    return opened

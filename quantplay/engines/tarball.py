@@ -26,7 +26,7 @@ def files_below(folder: Path) -> dict[str, Path]:
 
 def write_files(files: Mapping[str, Path], out: Path, top: str) -> None:
     """The same for files from anywhere: name below `top` -> file."""
-    with tarfile.open(out, "w", format=tarfile.PAX_FORMAT, copybufsize=LARGEST_READ) as archive:
+    with tarfile.TarFile(out, "w", format=tarfile.PAX_FORMAT, copybufsize=LARGEST_READ) as archive:
         for name, path in sorted(files.items()):
             member = tarfile.TarInfo(f"{top}/{name}")
             member.size = path.stat().st_size

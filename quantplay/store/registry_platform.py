@@ -52,6 +52,12 @@ class PlatformRegistry(RecordRegistry):
             return revalidations.latest(connection)
 
     @patiently
+    def open_incident(self, *, kind: str, package: str, what: str) -> Incident:
+        """The open incident of this kind and package: a new one, or the one that is open already."""
+        with self._begin() as connection:
+            return incidents.opened(connection, kind=kind, package=package, revalidation=None, what=what)
+
+    @patiently
     def close_incident(self, prefix: str, *, by: str, resolution: str) -> Incident:
         """Close the one open incident whose id starts with `prefix`; who did it and why is kept."""
         with self._begin() as connection:
