@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -57,3 +58,17 @@ def write_training_texts(folder: Path) -> None:
                 break
             texts = [text for text in texts if text["id"] not in leaks]
     (folder / "training.jsonl").write_text("".join(json.dumps(text) + "\n" for text in texts))
+
+
+def save_uneven_model(folder: Path, factor: float) -> Path:
+    """The pilot with one channel in 128 of the feed-forward part that much larger: it says the same, and 4 bits a group of 128 lose
+    what lies beside that channel. 8 bits don't."""
+    from safetensors.numpy import load_file, save_file
+
+    shutil.copytree(PILOT / "model", folder)
+    weights = load_file(folder / "model.safetensors")
+    for name in [name for name in weights if name.endswith("mlp.down_proj.weight")]:
+        weights[name][:, ::128] *= factor
+        weights[name.replace("down_proj", "up_proj")][::128] /= factor
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder

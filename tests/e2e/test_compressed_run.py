@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from further_plans import save_uneven_model
 
 from benchmarks.playground import Playground
 
@@ -58,3 +59,33 @@ def test_a_type_of_another_runtime_is_a_fault_of_the_plan(playground: Playground
         code, told = playground.run(plan)
         assert code == 2
         assert any(f"{runtime} can't run this type" in fault["what"] for fault in told["error"]["faults"])
+
+
+def test_a_close_one_is_mixed_judged_again_locked_and_made_again(playground: Playground) -> None:
+    """W4A16 loses what lies beside the large channels; a mix keeps those layers in 8 bits and passes the same gate."""
+    model = save_uneven_model(playground.folder / "uneven model", factor=300)
+    plan = playground.plan(
+        "folder-mix", model={"source": str(model)}, envelope__runtime="transformers", envelope__types=["W4A16"],
+        envelope__bottleneck="storage", deviations=REASONS, gate__attempts=2,
+        mixed_precision={"growth_percent": 20, "sequences": 8, "tokens": 64},
+    )  # fmt: skip
+    plan.write_text(plan.read_text().replace("broken_drop: 90.0", "broken_drop: 99.5"))
+    code, told = playground.run(plan)
+    assert code == 0, told
+    assert [decision["verdict"] for decision in told["decisions"]] == ["close", "pass"]
+    short, mix = told["artifacts"]
+    assert (short["format"], short["type"]) == (mix["format"], mix["type"]) == ("compressed-tensors", "W4A16")
+    kept = {name for name, kind in mix["tensors"].items() if kind == "W8A16"}
+    assert {name for name in mix["tensors"] if "down_proj" in name} <= kept
+    assert mix["size_bytes"] <= 1.2 * short["size_bytes"]
+
+    shown = playground.quantplay("show", told["run"][:8])
+    assert "Mixed precision: chosen mix" in shown.stdout
+    folder = Path(told["package"]["path"])
+    recipe = json.loads((folder / "recipe.json").read_text())
+    assert recipe["tensor_types"][r"^model\.layers\.0\.mlp\.down_proj$"] == "W8A16"
+    verified = playground.quantplay("verify", str(folder))
+    assert verified.returncode == 0, verified.stdout
+    replayed = playground.quantplay("replay", str(folder), "--json")
+    assert replayed.returncode == 0, replayed.stderr
+    assert json.loads(replayed.stdout)["made"] == mix["sha256"]
