@@ -41,8 +41,9 @@ def looks_needed(part: str) -> int:
 def play_ahead(plan: Plan, decision: Decision, *, kind: str, mixed: bool, trained: bool) -> Ahead | None:
     """The play that follows `decision`; None where none is left, allowed or to be tried.
 
-    kind: serving type of the artifact that was judged. mixed, trained: whether plays 5 and 6 have been tried. Each needs one more look at the gate split, and training needs a
-    business case and texts in the plan; whether it is signed is another question. What only looks around is never trained.
+    kind: serving type of the artifact that was judged. mixed, trained: whether plays 5 and 6 have been tried. Each needs one more
+    look at the gate split, and training needs a business case and texts in the plan; whether it is signed is another question. What
+    only looks around is never trained.
     """
     if decision.verdict not in SHORT or decision.attempt >= decision.attempts:
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from quantplay.errors import Fault
+from quantplay.formats import types_of
 from quantplay.gate.ahead import looks_needed
 from quantplay.plan import Envelope, Gate, MixedPrecision
 from quantplay.plan_file import Place, PlanFile, close_to
@@ -52,10 +53,10 @@ def type_faults(file: PlanFile, mixing: MixedPrecision) -> Iterator[Fault]:
 
 
 def types_for(envelope: Envelope | None) -> tuple[str, ...]:
-    """What a group may be in a mix: ggml's types, or those of the format that the other runtimes load."""
+    """What a group may be in a mix: ggml's types, or those of the folders that the runtime loads."""
     from quantplay.engines.ggml import KINDS
 
-    if envelope is None or envelope.runtime == "llama.cpp":
+    if envelope is None or any(kind.format == "gguf" for kind in types_of(envelope.runtime).values()):
         return KINDS
     return (FULL, *(kind for kinds in MIXED.values() for kind in kinds))
 
