@@ -15,6 +15,7 @@ from test_folder_formats import recipe
 from quantplay import process
 from quantplay.digest import digest_of_file
 from quantplay.engines.model_file import model_folder
+from quantplay.quantizers.layer_types import FULL, exactly
 from quantplay.quantizers.rounding import METHOD
 from quantplay.records import Artifact, Recipe, Training, TrainingSettings
 
@@ -44,20 +45,29 @@ def narrowed(model: Path) -> Path:
     return model
 
 
-@pytest.fixture(scope="module", params=["F32", "BF16"])
+def mix() -> dict[str, str]:
+    """Of the one block: one layer in 8 bits, one left as it is."""
+    layers = [f"self_attn.{one}_proj" for one in "qkvo"] + [f"mlp.{one}_proj" for one in ("gate", "up", "down")]
+    kinds = {"self_attn.v_proj": "W8A16", "mlp.down_proj": FULL}
+    return {exactly(f"model.layers.0.{layer}"): kinds.get(layer, "W4A16") for layer in layers}
+
+
+@pytest.fixture(scope="module", params=["F32", "BF16", "mix"])
 def made(request: pytest.FixtureRequest, pilot: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("qat-folders")
     model = save_random_llama(folder / "model")
-    if request.param == "BF16":
+    width = "F32" if request.param == "F32" else "BF16"
+    if width == "BF16":
         narrowed(model)
+    asked = recipe("W4A16", tensor_types=mix() if request.param == "mix" else {})
     dev = folder / "dev.jsonl"
     dev.write_text("\n".join((pilot / "evaluation" / "dev.jsonl").read_text().splitlines()[::40]) + "\n")
     payload = {
-        "recipe": recipe("W4A16").body(), "model": str(model), "calibration": str(pilot / "calibration" / "traffic.jsonl"),
+        "recipe": asked.body(), "model": str(model), "calibration": str(pilot / "calibration" / "traffic.jsonl"),
         "dev": str(dev), "heldout": str(pilot / "heldout" / "text.jsonl"), "settings": SETTINGS.body(), "folder": str(folder / "made"),
     }  # fmt: skip
     told = process.run("qat_folder_jobs:trained", payload, threads=1).value
-    return told | {"folder": folder / "made", "width": request.param, "model": model}
+    return told | {"folder": folder / "made", "width": width, "mixed": request.param == "mix"}
 
 
 def test_it_trains_and_the_artifact_is_of_the_same_types(made: dict[str, Any]) -> None:
@@ -65,7 +75,8 @@ def test_it_trains_and_the_artifact_is_of_the_same_types(made: dict[str, Any]) -
     training, made_by = Training.model_validate(made["training"]), Recipe.model_validate(made["recipe"])
     assert training.curve[-1].dev_kl_nats < training.curve[0].dev_kl_nats
     assert served.tensors == short.tensors == training.kinds
-    assert set(served.tensors.values()) == {"W4A16", made["width"]}
+    assert set(served.tensors.values()) == {"W4A16", made["width"]} | ({"W8A16"} if made["mixed"] else set())
+    assert (served.tensors["model.layers.0.mlp.down_proj.weight"] == "W4A16") != made["mixed"]
     assert served.size_bytes == pytest.approx(short.size_bytes, abs=4096)
     assert (made_by.method, made_by.trained) == (METHOD, training.weights)
     assert served.sha256 == digest_of_file(made["folder"] / "served.tar") == made["again"]["sha256"]
@@ -83,7 +94,7 @@ def test_integers_and_scales_are_what_rounding_gives(made: dict[str, Any]) -> No
         served = tensors_in(folder)
     library = tensors_in(Path(made["library"]))
     layers = [name.removesuffix("_packed") for name in served if name.endswith("weight_packed")]
-    assert len(layers) == 7
+    assert len(layers) == 7 - made["mixed"]
     for name in layers:
         packed, scales = served[f"{name}_packed"], served[f"{name}_scale"]
         if made["width"] == "F32":
@@ -91,11 +102,14 @@ def test_integers_and_scales_are_what_rounding_gives(made: dict[str, Any]) -> No
             assert (scales == library[f"{name}_scale"]).all(), name
             continue
         groups = masters[name].reshape(len(scales), -1, 128)
-        step = np.abs(groups).max(axis=2) / np.float32(7.5)
+        bits = 32 * packed.shape[1] // masters[name].shape[1]
+        most = 2 ** (bits - 1) - 1
+        step = np.abs(groups).max(axis=2) / np.float32(most + 0.5)
         assert np.abs(step / scales - 1).max() <= 2**-8, "the nearest of 8 significant bits"
-        integers = (packed.view(np.uint32)[:, :, None] >> (4 * np.arange(8, dtype=np.uint32))) & 15
-        wanted = np.clip(np.rint(groups / scales[:, :, None]), -8, 7)
-        assert (integers.reshape(wanted.shape).astype(np.float32) - 8 == wanted).all(), name
+        integers = (packed.view(np.uint32)[:, :, None] >> np.arange(0, 32, bits, dtype=np.uint32)) & (2**bits - 1)
+        wanted = np.clip(np.rint(groups / scales[:, :, None]), -most - 1, most)
+        assert (integers.reshape(wanted.shape).astype(np.float32) - most - 1 == wanted).all(), name
+        assert bits == (8 if made["mixed"] and "v_proj" in name else 4)
 
 
 def tensors_in(folder: Path) -> dict[str, np.ndarray]:
@@ -111,8 +125,11 @@ def test_the_configuration_is_that_of_the_artifact_that_was_short(made: dict[str
     for name in ("short", "served"):
         with model_folder(made["folder"] / f"{name}.tar") as folder:
             configs.append(json.loads((folder / "config.json").read_text()))
-    groups = [config["quantization_config"]["config_groups"]["group_0"]["weights"] for config in configs]
-    for how in groups:  # how GPTQ went about it; neither says anything about what is stored
-        del how["observer"], how["actorder"]
-    assert groups[0] == groups[1]
+    for part in (config["quantization_config"] for config in configs):
+        groups = part.pop("config_groups").values()
+        part["ignore"].sort()
+        part["groups"] = {one["weights"]["num_bits"]: one for one in groups}
+        for one in groups:  # how GPTQ went about it, which says nothing about what is stored
+            del one["weights"]["observer"], one["weights"]["actorder"]
+            one["targets"].sort()
     assert configs[0] == configs[1]
