@@ -155,9 +155,9 @@ def uvicorn_config(gateway: Gateway, limits: Limits) -> Any:
     )  # fmt: skip
 
 
-def run(test: Callable[[], Awaitable[None]]) -> None:
+def run(test: Callable[[], Awaitable[None]], seconds: float = 60) -> None:
     async def bounded_run() -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(seconds):
             await test()
 
     asyncio.run(bounded_run())

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from gateway_parts import Timeouts, gateway_up, run, until
 
+from quantplay.live.gateway.limits import Limits
+
 PATIENT = Timeouts()
 WHEN = {
     "before the headers": ({"first": 30}, True),
@@ -57,13 +59,28 @@ def test_a_client_that_reads_nothing_holds_an_arm_no_longer_than_the_whole_may_l
         timeouts = Timeouts(total_seconds=1)
         async with gateway_up(tmp_path, weight=0, timeouts=timeouts) as bench:
             port = int(bench.url.split(":")[2].split("/")[0])
-            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+            _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
             body = b'{"model":"chat","prompt":"x","stream":true,"script":{"chunks":200000}}'
             head = b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
             writer.write(head % len(body) + body)
-            await until(lambda: bench.full.running == 1)
-            await until(lambda: bench.gateway.running == 0, seconds=5)
-            assert reader is not None
+            await until(lambda: bench.gateway.running == 1 and bench.full.running == 1)
+            await until(lambda: bench.gateway.running == 0 and bench.full.running == 0, seconds=20)
+            writer.transport.abort()
+
+    run(test)
+
+
+def test_a_client_that_reads_nothing_is_cut_off(tmp_path: Path) -> None:
+    async def test() -> None:
+        limits = Limits(unread_seconds=0.3)
+        async with gateway_up(tmp_path, weight=0, timeouts=PATIENT, limits=limits) as bench:
+            port = int(bench.url.split(":")[2].split("/")[0])
+            _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+            body = b'{"model":"chat","prompt":"x","stream":true,"script":{"chunks":200000}}'
+            head = b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+            writer.write(head % len(body) + body)
+            await until(lambda: bench.gateway.running == 1 and bench.full.running == 1)
+            await until(lambda: bench.gateway.running == 0 and bench.full.running == 0, seconds=20)
             writer.transport.abort()
 
     run(test)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+import logging
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.applications import Starlette
@@ -12,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from quantplay.live.gateway.answers import Refused
+from quantplay.live.gateway.answers import Receive, Refused, Scope, Send, send_refused
 from quantplay.live.gateway.completions import Completions
 from quantplay.live.gateway.description import describe
 from quantplay.live.gateway.feedback import Feedback
@@ -20,6 +21,8 @@ from quantplay.live.gateway.gateway import Gateway
 from quantplay.live.gateway.metrics import metrics_text
 
 Handler = Callable[[Request], Awaitable[Response]]
+OUR_FAULT = (500, "internal_error", "a fault of the gateway; its log says more")
+log = logging.getLogger("quantplay.gateway")
 
 
 def json_response(body: Any, status: int = 200) -> Response:
@@ -41,23 +44,44 @@ async def http_error(_: Request, error: Exception) -> Response:
 
 
 async def our_fault(_: Request, __: Exception) -> Response:
-    return refused_response(Refused(500, "internal_error", "a fault of the gateway; its log says more"))
+    return refused_response(Refused(*OUR_FAULT))
 
 
-def public_app(gateway: Gateway, *, with_metrics: bool = True) -> Starlette:
+class Direct:
+    """ASGI application that leads to what streams without Starlette in between, whose layers would see every chunk."""
+
+    def __init__(self, posts: Mapping[str, Completions], rest: Starlette) -> None:
+        self.posts, self.rest = posts, rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self.posts.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if app is None:
+            return await self.rest(scope, receive, send)
+        try:
+            await app(scope, receive, send)
+        except Exception:
+            log.exception("a fault of the gateway")
+            # Where an answer has begun already this raises, and uvicorn closes the connection.
+            await send_refused(send, Refused(*OUR_FAULT))
+
+
+def public_app(gateway: Gateway, *, with_metrics: bool = True) -> Direct:
     """What clients reach."""
+    posts = {
+        "/v1/chat/completions": Completions(gateway, "chat"),
+        "/v1/completions": Completions(gateway, "text_completion"),
+    }
     routes: list[BaseRoute] = [
-        Route("/v1/chat/completions", Completions(gateway, "chat"), methods=["POST"]),
-        Route("/v1/completions", Completions(gateway, "text_completion"), methods=["POST"]),
+        *(Route(path, app, methods=["POST"]) for path, app in posts.items()),  # for their 405
         Route("/v1/feedback", Feedback(gateway), methods=["POST"]),
         Route("/v1/models", known(gateway, models(gateway)), methods=["GET"]),
         Route("/v1/models/{model}", known(gateway, model(gateway)), methods=["GET"]),
-        Route("/openapi.json", known(gateway, description(with_metrics)), methods=["GET"]),
+        Route("/openapi.json", known(gateway, description(gateway, with_metrics)), methods=["GET"]),
         *health(gateway),
     ]
     if with_metrics:
         routes.append(Route("/metrics", known(gateway, metrics(gateway)), methods=["GET"]))
-    return starlette(routes)
+    return Direct(posts, starlette(routes))
 
 
 def admin_app(gateway: Gateway) -> Starlette:
@@ -126,10 +150,8 @@ def metrics(gateway: Gateway) -> Handler:
     return handler
 
 
-def description(with_metrics: bool) -> Handler:
-    body = json.dumps(describe(with_metrics))
-
+def description(gateway: Gateway, with_metrics: bool) -> Handler:
     async def handler(_: Request) -> Response:
-        return Response(body, media_type="application/json")
+        return json_response(describe(sorted(gateway.table.policies), with_metrics=with_metrics))
 
     return handler

@@ -34,21 +34,22 @@ TOLD = {
 }
 TEXT = {"type": "string", "minLength": 1}
 CONVERSATION = {
-    "name": "x-conversation-id", "in": "header", "required": False, "schema": {"type": "string", "maxLength": 200},
+    "name": "x-conversation-id", "in": "header", "required": False, "schema": {"type": "string"},
     "description": "Turns with the same name are answered by the same arm. Without it the beginning of the conversation tells.",
 }  # fmt: skip
 
 
-def describe(with_metrics: bool) -> Json:
-    """Of the addresses that this port answers."""
+def describe(endpoints: list[str], *, with_metrics: bool) -> Json:
+    """Of the addresses that this port answers; the endpoints of this moment are its examples."""
+    model = {**TEXT, "description": "An endpoint.", "examples": endpoints}
     paths: Json = {
-        "/v1/chat/completions": {"post": completion("Answer a conversation.", chat_request())},
-        "/v1/completions": {"post": completion("Continue a text.", text_request())},
+        "/v1/chat/completions": {"post": completion("Answer a conversation.", chat_request(model))},
+        "/v1/completions": {"post": completion("Continue a text.", text_request(model))},
         "/v1/feedback": {"post": feedback()},
         "/v1/models": {"get": simple("The endpoints.", object_of(object=const("list"), data=list_of(ref("Model"))))},
         "/v1/models/{model}": {"get": {
             **simple("One endpoint.", ref("Model"), (404,)),
-            "parameters": [{"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}],
+            "parameters": [{"name": "model", "in": "path", "required": True, "schema": model}],
         }},
         "/healthz": {"get": simple("The process runs.", object_of(status=const("ok")), secured=False)},
         "/readyz": {"get": simple("Requests can be answered.", object_of(status=const("ready")), (503,), secured=False)},
@@ -92,25 +93,24 @@ def model_schema() -> Json:
     return object_of(id=TEXT, object=const("model"), created={"type": "integer"}, owned_by=const("quantplay"))
 
 
-def chat_request() -> Json:
-    message = {"type": "object", "properties": {"role": {"type": "string"}}}
+def chat_request(model: Json) -> Json:
     return {
         "type": "object",
         "required": ["model", "messages"],
         "properties": {
-            "model": {**TEXT, "description": "An endpoint."},
-            "messages": {**list_of(message), "minItems": 1},
+            "model": model,
+            "messages": {**list_of({"type": "object"}), "minItems": 1},
             "stream": {"type": ["boolean", "null"]},
         },
     }
 
 
-def text_request() -> Json:
+def text_request(model: Json) -> Json:
     return {
         "type": "object",
         "required": ["model", "prompt"],
         "properties": {
-            "model": {**TEXT, "description": "An endpoint."},
+            "model": model,
             "prompt": {"anyOf": [TEXT, {"type": "array", "minItems": 1}]},
             "stream": {"type": ["boolean", "null"]},
         },
@@ -126,7 +126,7 @@ def completion(summary: str, body: Json) -> Json:
     whole = {
         "description": "The server's answer, its bytes as they are; also its `model`, which is the server's own name.",
         "headers": {name: {"schema": {"type": "string"}, "description": text} for name, text in TOLD.items()},
-        "content": {"application/json": {"schema": {"type": "object"}}, "text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"application/json": {"schema": {"type": "object"}}, "text/event-stream": {}},
     }  # fmt: skip
     return {
         "summary": summary,

@@ -11,6 +11,7 @@ class Limits:
     head_bytes: int = 32 * 2**10  # request line and headers
     head_seconds: float = 10  # from connecting to the end of the headers
     body_seconds: float = 30  # from the headers to the end of the body
+    unread_seconds: float = 60  # that a client may leave more than 64 KiB unread
     concurrent: int = 1000  # requests at once
     answer_bytes: int = 32 * 2**20  # of an answer that is not streamed
     stale_seconds: float = 300  # without a confirmed policy read: full precision only from then on

@@ -14,11 +14,12 @@ LIMITS = Limits()
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Closes a connection whose request line and headers are too long, or too slow to come."""
+    """Closes a connection whose request line and headers are too long or too slow, or whose client reads nothing."""
 
     limits = LIMITS
     head_bytes: int | None = 0  # so far; None once the headers are complete
     head_timer: asyncio.TimerHandle | None = None
+    reading_timer: asyncio.TimerHandle | None = None  # runs while the client leaves what it was sent unread
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -33,8 +34,22 @@ class BoundedProtocol(HttpToolsProtocol):
             self.head_timer.cancel()
             self.head_timer = None
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.reading_timer = self.loop.call_later(self.limits.unread_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self.forget_reading()
+        super().resume_writing()
+
+    def forget_reading(self) -> None:
+        if self.reading_timer is not None:
+            self.reading_timer.cancel()
+            self.reading_timer = None
+
     def connection_lost(self, exc: Exception | None) -> None:
         self.forget_head()
+        self.forget_reading()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 from typing import Literal
@@ -17,6 +18,7 @@ ID = re.compile(rb'"id"\s*:\s*"([\x21\x23-\x5b\x5d-\x7e]{1,200})"')
 FINISH = re.compile(rb'"finish_reason"\s*:\s*"(\w{1,40})"')
 PROMPT_TOKENS = re.compile(rb'"prompt_tokens"\s*:\s*(\d{1,12})')
 COMPLETION_TOKENS = re.compile(rb'"completion_tokens"\s*:\s*(\d{1,12})')
+TELL_SECONDS = 1.0  # for a client that reads nothing, after which it is not told
 TAIL = 2048  # bytes at a stream's end: last token, usage, [DONE]
 DONE = re.compile(rb"(?:^|\n)data:\s*\[DONE\]\s*$")
 
@@ -95,7 +97,9 @@ async def pass_on(
     error = {"message": broken, "type": "server_error", "param": None, "code": "upstream_broken"}
     event = b"\n\ndata: " + json.dumps({"error": error}).encode() + b"\n\n"
     # Without the end of the chunked body, so that a client that looks at no event sees it as well.
-    await send({"type": "http.response.body", "body": event, "more_body": True})
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(TELL_SECONDS):
+            await send({"type": "http.response.body", "body": event, "more_body": True})
 
 
 def understand_end(exchange: Exchange, tail: bytes, events: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ipaddress
 import logging
 import signal
@@ -103,5 +104,7 @@ async def serve(
         ]
         while not all(server.started for server in servers):
             await asyncio.sleep(0.01)
+        gc.collect()
+        gc.freeze()  # what was imported stays: looking through it again and again would cost requests their time
         on_ready(f"http://{f'[{address[0]}]' if ':' in address[0] else address[0]}:{address[1]}")
         await asyncio.gather(*running)
