@@ -96,7 +96,7 @@ def test_what_can_not_be_served_is_said_before_anything_starts(tmp_path: Path) -
     write_policies(good, [policy("http://127.0.0.1:1/v1", "http://127.0.0.1:2/v1")])
     bad.write_text('{"policies": [{"endpoint": "Chat"}]}')
     for words, environment, code, said in (
-        ([], {}, 2, "--policy FILE"),
+        (["--records", str(tmp_path)], {}, 2, "--policy FILE"),
         (["--policy", str(tmp_path / "none.json")], {}, 3, "no policies in"),
         (["--policy", str(bad)], {}, 2, "policies.0.endpoint"),
         (["--policy", str(good), "--host", "0.0.0.0"], {}, 2, "QUANTPLAY_GATEWAY_KEYS"),

@@ -24,6 +24,7 @@ metrics.py      the counts as Prometheus text
 otel.py         OpenTelemetry's names for all that
 ports.py        what it needs from outside: PolicySource, Sink
 files.py        both as files
+database.py     both in the product database
 limits.py       what one request, client and process may take
 serve.py        the process: ports, signals, end
 """
