@@ -55,6 +55,9 @@ def started(words: Sequence[str], *, prefix: str = "", **environment: str) -> It
             child.wait(20)
         except subprocess.TimeoutExpired:
             child.kill()
+            child.wait()
+        if child.stdout is not None:
+            child.stdout.close()
 
 
 def upstream(name: str, *models: str) -> contextlib.AbstractContextManager[Running]:
