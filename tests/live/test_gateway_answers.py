@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 from typing import Any
 
@@ -286,10 +285,8 @@ def test_openai_lists(tmp_path: Path) -> None:
     run(test)
 
 
-def test_the_policy_file_that_is_shown_in_the_docs_is_one() -> None:
+def test_the_policy_file_that_is_shown_in_the_docs_is_one(tmp_path: Path) -> None:
     text = (Path(__file__).parents[2] / "docs" / "gateway.md").read_text(encoding="utf-8")
-    blocks = [block for block in text.split("```json\n")[1:] if '"policies"' in block]
-    assert blocks
-    for block in blocks:
-        body = json.loads(block.split("```")[0])
-        assert body["policies"]
+    [block] = [block.split("```")[0] for block in text.split("```json\n")[1:]]
+    (tmp_path / "policies.json").write_text(block)
+    assert [policy.share for policy in read_policies(tmp_path / "policies.json").policies] == [0.05]
