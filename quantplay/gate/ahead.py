@@ -13,8 +13,8 @@ SHORT = ("close", "broken")
 MIXED_FORMATS = ("gguf", "compressed-tensors")
 """Formats whose files may hold several types, and are made so by one method."""
 ROUNDS_ACTIVATIONS = ("W8A8", "FP8_DYNAMIC")
-TRAINED_FORMATS = ("gguf",)
-"""Formats whose grids training simulates."""
+TRAINED_GROUPS = ("W4A16", "W8A16")
+"""Types beside GGUF's whose rounding training simulates."""
 
 
 def cannot_mix(kind: str) -> str | None:
@@ -28,8 +28,8 @@ def cannot_mix(kind: str) -> str | None:
 
 def cannot_train(kind: str) -> str | None:
     """Why nothing can be trained after an artifact of serving type `kind` came short, a sentence; None where it can."""
-    if TYPES[kind].format not in TRAINED_FORMATS:
-        return f"{kind} is a type of {TYPES[kind].format}, and training knows the grids of {' and '.join(TRAINED_FORMATS)} alone."
+    if TYPES[kind].format != "gguf" and kind not in TRAINED_GROUPS:
+        return f"Weights can be trained for {', '.join(TRAINED_GROUPS)} and GGUF's types, and {kind} is none of them."
     return None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 from quantplay.plan import BusinessCase
 from quantplay.records import Decision, Evaluation, Record
 
@@ -76,6 +78,8 @@ def arithmetic(case: BusinessCase, gib_freed: float | None = None, points_won: f
         ),
     ]  # fmt: skip
     payback = case.training_cost / a_month if a_month > 0 else None
+    if payback is not None and not isfinite(payback):  # next to nothing is won: less than a float can divide by
+        payback = None
     return Arithmetic(currency=money, lines=tuple(lines), a_month=a_month, net=net, payback_months=payback)
 
 

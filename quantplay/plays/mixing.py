@@ -67,6 +67,7 @@ def budget_bytes(plan: Plan, short: Artifact, choice: EnvelopeChoice) -> int:
     ]
     if envelope.max_artifact_mib is not None:
         limits.append(envelope.max_artifact_mib * MIB)
-    if choice.budget_bytes is not None:  # cache, activations and reserve take the rest
+    # Cache, activations and reserve take the rest; where the runtime unpacks every type, memory is the same for every mix.
+    if choice.budget_bytes is not None and not choice.chosen.held_bytes:
         limits.append(choice.budget_bytes - (choice.chosen.total_bytes - choice.chosen.weights_bytes))
     return int(min(limits))

@@ -215,7 +215,9 @@ def size_lines(plan: Plan, size_bytes: int) -> Iterator[str]:
 def training(found: Situation) -> Iterator[Recommendation]:
     """What training would win, what it needs, or what it won."""
     plan, decision = found.plan, found.decision
-    if cannot_train(found.artifact.type) is not None:
+    if (never := cannot_train(found.artifact.type)) is not None:
+        if plan.training is not None:
+            yield Recommendation(kind="training", what="Nothing can be trained here.", why=never)
         return
     if found.training is not None:
         before, after = found.training.curve[0].dev_kl_nats, found.training.chosen.dev_kl_nats

@@ -13,6 +13,8 @@ import numpy as np
 
 from quantplay.engines import ggml
 from quantplay.errors import InputError
+from quantplay.formats import TYPES
+from quantplay.gate.ahead import TRAINED_GROUPS
 from quantplay.quantizers.stored_layers import WIDE
 
 
@@ -127,7 +129,7 @@ def folder_grid(kind: str, importance: np.ndarray | None, scales: str) -> Grid:
     )
 
 
-GROUPED = {"W4A16": 4, "W8A16": 8}
+GROUPED = {kind: TYPES[kind].nominal_bits for kind in TRAINED_GROUPS}
 """Types of compressed-tensors that can be trained for -> bits."""
 
 GRIDS: dict[str, Callable[[str, np.ndarray | None, str], Grid]] = {

@@ -22,7 +22,9 @@ from quantplay.handoff.signatures import write_signatures
 from quantplay.handoff.verify import verify
 from quantplay.plan_file import plan_from_text
 from quantplay.plays.pin import Paths, Pinned
+from quantplay.plays.ptq import quantize
 from quantplay.plays.qat import export, grid_recipe
+from quantplay.quantizers import compressed_tensors
 from quantplay.records import Artifact, CurvePoint, Training, TrainingSettings
 from quantplay.settings import Settings, settings
 from quantplay.signoff import read_owners
@@ -36,9 +38,12 @@ business_case: {requests_per_day: 1000, tokens_per_request: 100, serving_cost_pe
 
 @pytest.fixture(scope="module")
 def contents(tmp_path_factory: pytest.TempPathFactory) -> PackageContents:
-    """As after play 6: the pilot's weights moved a little, rounded to the types of its Q4_K_M file."""
     folder = tmp_path_factory.mktemp("made")
-    made = made_contents(folder, settings().cache)
+    return trained_contents(folder, made_contents(folder, settings().cache))
+
+
+def trained_contents(folder: Path, made: PackageContents) -> PackageContents:
+    """As after play 6: the pilot's weights moved a little, rounded to the types of the artifact of `made`."""
     model = made.sources["model"]["model.safetensors"]
     random = np.random.default_rng(1)
     weights = {
@@ -53,7 +58,7 @@ def contents(tmp_path_factory: pytest.TempPathFactory) -> PackageContents:
     )
     artifact = export(
         recipe, Pinned(inputs=made.inputs, paths=paths), weights=folder / "trained.safetensors",
-        reference=folder / "reference.gguf", out=folder / "trained.gguf", cache=settings().cache, scratch=folder,
+        reference=folder / "reference.gguf", out=folder / f"trained{made.artifact_file.suffix}", cache=settings().cache, scratch=folder,
     )  # fmt: skip
     texts = {"training.jsonl": calibration}
     text = made.plan_text + CASE
@@ -65,7 +70,7 @@ def contents(tmp_path_factory: pytest.TempPathFactory) -> PackageContents:
         inputs=made.inputs.model_copy(update={"training": manifest_of_files("training", texts, "training.jsonl")}),
         sources={**made.sources, "training": texts},
     )  # fmt: skip
-    after = with_artifact(changed, artifact, folder / "trained.gguf")
+    after = with_artifact(changed, artifact, folder / f"trained{made.artifact_file.suffix}")
     return replace(after, attempts=(*made.attempts, *after.attempts))
 
 
@@ -85,6 +90,10 @@ def training_of(made: PackageContents, artifact: Artifact, weights: Path) -> Tra
 
 @pytest.fixture
 def package(contents: PackageContents, tmp_path: Path) -> Path:
+    return signed_package(contents, tmp_path)
+
+
+def signed_package(contents: PackageContents, tmp_path: Path) -> Path:
     """Signed by the engineering manager, or nobody would replay it."""
     package = write_package(contents, tmp_path / "package")
     mary, owners = made_signer(tmp_path / "mary", "mary@example.com"), tmp_path / "owners.yaml"
@@ -113,6 +122,29 @@ def test_the_same_bytes_come_out_of_the_package_alone(
         "convert the trained weights",
         "importance matrix and quantize",
     ]
+
+
+def test_a_trained_folder_comes_out_of_its_package_again(tmp_path: Path, empty: Settings) -> None:
+    made = made_contents(tmp_path, settings().cache)
+    paths = Paths(
+        model=made.sources["model"]["model.safetensors"].parent, calibration=made.sources["calibration"]["calibration.jsonl"],
+        gate=tmp_path, dev=tmp_path, heldout=tmp_path, tasks=(), allow_code=(),
+    )  # fmt: skip
+    recipe = compressed_tensors.build_recipe(made.plan, "W4A16", made.inputs, threads=1)
+    folder = quantize(
+        recipe,
+        Pinned(inputs=made.inputs, paths=paths),
+        reference=tmp_path / "reference.gguf",
+        out=tmp_path / "short.tar",
+    )
+    short = with_artifact(replace(made, recipe=recipe), folder, tmp_path / "short.tar")
+    contents = trained_contents(tmp_path, short)
+    assert contents.artifact.sha256 != folder.sha256
+    package = signed_package(contents, tmp_path)
+    report = verify(package)
+    assert report.ok, report.problems
+    again = replay(package, empty)
+    assert (again.identical, again.made) == (True, contents.artifact.sha256)
 
 
 def test_weights_that_are_not_in_the_sources_come_from_the_artifact_store(

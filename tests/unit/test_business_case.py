@@ -46,3 +46,7 @@ def test_it_pays_when_it_is_paid_back_in_time(
     assert more.net >= found.net
     if found.payback_months is not None and abs(found.net) > 1e-6 * (cost + 1):
         assert found.pays == (found.payback_months < months)
+
+
+def test_a_gain_too_small_to_divide_by_is_none() -> None:
+    assert arithmetic(CASE.model_copy(update={"serving_saving_percent": 1e-310})).payback_months is None

@@ -197,7 +197,10 @@ def test_play_5_follows_where_the_format_can_be_mixed_and_says_why_where_it_can_
 
 def test_training_follows_where_its_grids_are_known() -> None:
     trainable = situation().plan.model_copy(update={"business_case": CASE, "training": Training(file="train.jsonl")})
-    for kind in ("Q4_K_M", "W4A16", "BNB_INT8"):
+    for kind in ("Q4_K_M", "W4A16", "W8A16", "W4A16_AWQ", "W8A8", "FP8_DYNAMIC", "BNB_INT8", "GPTQ_INT4"):
         ahead = play_ahead(trainable, decided("broken", 1, 2), kind=kind, mixed=False, trained=False)
         assert ahead == (None if cannot_train(kind) else "training")
-    assert cannot_train("Q4_K_M") is None
+        assert (cannot_train(kind) is None) == (kind in ("Q4_K_M", "W4A16", "W8A16"))
+        if why := cannot_train(kind):
+            assert "W4A16, W8A16 and GGUF's types" in why
+            assert kind in why
