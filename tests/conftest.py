@@ -8,6 +8,7 @@ TOGETHER = {"flows", "e2e"}
 """Folders whose tests share a running platform or home: one worker has each whole, the others' tests go to whoever is free."""
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if (folder := item.path.parent.name) in TOGETHER:
