@@ -13,8 +13,8 @@ FIRST := tests/unit tests/store
 LAST := tests/flows tests/e2e
 TESTS ?= $(filter $(TEST_FOLDERS),$(FIRST)) $(filter-out $(FIRST) $(LAST),$(TEST_FOLDERS)) $(filter $(TEST_FOLDERS),$(LAST))
 
-# Folders that share one running platform stay in one process (tests/conftest.py); the rest goes to whoever is free.
-AT_ONCE ?= -n logical --maxprocesses 4 --dist loadgroup
+# Whole runs stay in one process (tests/conftest.py) and come last; the rest goes to whoever is free.
+AT_ONCE ?= -n logical --maxprocesses 4 --no-loadscope-reorder
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile

@@ -1,15 +1,23 @@
-"""What all folders share: tests of one platform stay in one process, where tests run in several."""
+"""What all folders share: where tests run in several processes, whole runs stay in one."""
 
 from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Any
 
 import pytest
 
 TOGETHER = {"flows", "e2e"}
-"""Folders whose tests share a running platform or home: one worker has each whole, the others' tests go to whoever is free."""
+"""Folders whose tests share a running platform or home, and keep a machine busy: one process has them all, one after the other."""
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if (folder := item.path.parent.name) in TOGETHER:
-            item.add_marker(pytest.mark.xdist_group(folder))
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist, whose own groups pytest 9.2 does not tell it
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFolder(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            folder = PurePosixPath(nodeid.partition("::")[0]).parent.name
+            return "whole runs" if folder in TOGETHER else nodeid
+
+    return ByFolder(config, log)
