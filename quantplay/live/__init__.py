@@ -1,4 +1,6 @@
-"""Play 8: the quantized model beside full precision, judged all the time. What is here is pure: no clock, no database, no network.
+"""Play 8: the quantized model beside full precision, judged all the time.
+
+Pure, with no clock, no database and no network:
 
 rules.py      what the judge goes by: the plan's rollback rules, the speed ratio of the package, the error budget a detector
 policy.py     what is in force: revision, share of traffic, ramp, kill switch
@@ -12,6 +14,12 @@ judge.py      the rules in their order: judge(rules, policy, history, state, now
 readings.py   each detector as it stands
 words.py      the same in words
 chart.py      each signal's evidence over time with its threshold
+
+On the product database, or on files:
+release_check.py  may a package serve; offline
+release.py        from a package to a policy in force, and back
+tick.py           one look of the judge: read counts, judge, act, remember
+gateway/          the address clients ask, in front of both arms
 """
 
 from quantplay.live.chart import evidence_chart

@@ -37,11 +37,11 @@ class Look:
 
 
 def look(store: Store, endpoint: str, now: int | None = None) -> Look | None:
-    """Judge what serves at `endpoint`; None where the quantized model serves nobody there.
+    """Judge what serves at `endpoint`; None where the quantized model serves nobody there, or there is no such endpoint.
 
-    now: seconds since 1970. Raises InputError on an unknown endpoint, IntegrityError where counters fell.
+    now: seconds since 1970. Raises IntegrityError where counters fell.
     """
-    policies = [one for one in store.traffic_policies() if one.endpoint == endpoint]
+    policies = store.traffic_policies(endpoint)
     if not policies or policies[0].state not in SERVING:
         return None
     policy, moment = policies[0], int(time.time()) if now is None else now
