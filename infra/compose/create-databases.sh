@@ -1,5 +1,6 @@
 #!/bin/sh
-# Run once by the postgres image, as superuser, when the data folder is empty: a role with its own database for each service.
+# Run once by the postgres image, as superuser, when the data folder is empty: a role with its own database for each service,
+# and one that only reads, for dashboards (what it may read: infra/grafana/reader.sql).
 set -eu
 
 create() { # role; its database has the same name, its password is the secret ROLE_db_password
@@ -13,3 +14,11 @@ SQL
 
 create quantplay
 create prefect
+
+psql --set ON_ERROR_STOP=1 --username "${POSTGRES_USER:-postgres}" --dbname postgres <<'SQL'
+\set password `cat /run/secrets/quantplay_reader_db_password`
+CREATE ROLE quantplay_reader LOGIN PASSWORD :'password' CONNECTION LIMIT 10;
+ALTER ROLE quantplay_reader SET default_transaction_read_only = on;
+ALTER ROLE quantplay_reader SET statement_timeout = '15s';
+REVOKE CONNECT ON DATABASE prefect FROM PUBLIC;
+SQL

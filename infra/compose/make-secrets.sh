@@ -24,11 +24,14 @@ make() { # name; content on standard input
 }
 
 random 24 | make postgres_password
-for role in quantplay prefect; do
+for role in quantplay prefect quantplay_reader; do
     random 24 | make "${role}_db_password"
 done
 printf 'postgresql://quantplay:%s@postgres:5432/quantplay' "$(cat "$folder/quantplay_db_password")" | make quantplay_database_url
 printf 'postgresql+asyncpg://prefect:%s@postgres:5432/prefect' "$(cat "$folder/prefect_db_password")" | make prefect_database_url
+printf '[quantplay]\nhost=postgres\ndbname=quantplay\nuser=quantplay\npassword=%s\n' "$(cat "$folder/quantplay_db_password")" | make quantplay_pg_service
+random 24 | make grafana_admin_password
+random 24 | make gateway_metrics_key # what Prometheus shows to gateways; its digest goes into their file of keys
 printf 'quantplay:%s' "$(random 24)" | make prefect_auth # what the server's pages ask for, and its clients send
 
 access=$(random 10)

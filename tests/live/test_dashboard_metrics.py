@@ -1,0 +1,98 @@
+"""What the dashboards ask of Prometheus is what a gateway's /metrics really has: names, labels, and the values that are filtered by."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import yaml
+from gateway_parts import gateway_up
+from grafana_queries import FOLDER, Asked, boards, promql_of, queries
+
+PROMQL = queries("prometheus")
+ASKED = Asked(start=0, end=3600, variables={"endpoint": "chat"})
+SELECTED = re.compile(r"\b([a-z_]+)(?:\{([^}]*)\})")
+NAME = re.compile(r"\b((?:quantplay|gen_ai)_[a-z_]+)\b")
+SAMPLE = re.compile(r"^([a-z_]+)(?:\{(.*)\})? \S+$", re.MULTILINE)
+OF_PROMETHEUS = {"instance", "job", "le"}
+
+
+def exposed(text: str) -> dict[str, set[str]]:
+    """Metric -> its labels."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for name, labels in SAMPLE.findall(text):
+        found[name] |= set(re.findall(r"(\w+)=\"", labels))
+    return found
+
+
+def metrics_of_a_gateway(folder: Path) -> str:
+    async def asked() -> str:
+        async with gateway_up(folder, weight=1.0) as bench:
+            await bench.post()
+            await bench.post(stream=True)
+            async with bench.session.get(bench.url.removesuffix("/v1") + "/metrics") as answer:
+                return await answer.text()
+
+    return asyncio.run(asked())
+
+
+def test_every_metric_and_label_that_is_asked_for_is_exposed(tmp_path: Path) -> None:
+    found = exposed(metrics_of_a_gateway(tmp_path))
+    assert len(PROMQL) >= 10
+    for query in PROMQL:
+        text = promql_of(query.text, ASKED)
+        names = NAME.findall(text)
+        assert names, query.name
+        assert [name for name in names if name not in found] == [], query.name
+        wanted = {label for group in re.findall(r"by \(([^)]*)\)", text) for label in re.split(r",\s*", group)}
+        wanted |= {label for _, inside in SELECTED.findall(text) for label in re.findall(r"(\w+)[=!]", inside)}
+        wanted |= {label for name in names for label in found[name] & {"endpoint"}}
+        known = OF_PROMETHEUS.union(*(found[name] for name in names))
+        assert wanted <= known, query.name
+        if any("endpoint" in found[name] for name in names):
+            assert 'endpoint="chat"' in text, f"{query.name} mixes endpoints"
+
+
+def test_every_label_of_a_legend_is_left_by_its_query() -> None:
+    for board in boards().values():
+        for panel in board["panels"]:
+            for target in panel.get("targets", ()):
+                if "expr" in target and (kept := re.search(r"by \(([^)]*)\)", target["expr"])):
+                    left = set(re.split(r",\s*", kept[1])) - {"le"}
+                    assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) == left, panel["title"]
+
+
+def test_dashboards_use_the_sources_that_are_provisioned_and_no_panel_twice() -> None:
+    sources = yaml.safe_load((FOLDER / "provisioning/datasources/quantplay.yaml").read_text(encoding="utf-8"))[
+        "datasources"
+    ]
+    there = {(one["type"], one["uid"]) for one in sources}
+    for name, board in boards().items():
+        panels = board["panels"]
+        used = {(one["type"], one["uid"]) for panel in panels for one in [panel.get("datasource")] if one}
+        used |= {
+            (each["datasource"]["type"], each["datasource"]["uid"])
+            for panel in panels
+            for each in panel.get("targets", ())
+        }
+        assert used <= there, name
+        assert len({panel["id"] for panel in panels}) == len(panels)
+        taken = [panel["gridPos"] for panel in panels]
+        for at, one in enumerate(taken):
+            assert one["x"] + one["w"] <= 24
+            for other in taken[:at]:
+                apart = (
+                    one["x"] >= other["x"] + other["w"] or other["x"] >= one["x"] + one["w"]
+                    or one["y"] >= other["y"] + other["h"] or other["y"] >= one["y"] + one["h"]
+                )  # fmt: skip
+                assert apart, f"{name}: two panels share a place"
+
+
+def test_every_panel_is_explained() -> None:
+    page = (FOLDER.parents[1] / "docs" / "dashboards.md").read_text(encoding="utf-8")
+    for board in boards().values():
+        assert f"## {board['title']}" in page
+        titles = [panel["title"].partition(":")[0] for panel in board["panels"] if panel["type"] != "row"]
+        assert [title for title in titles if f"**{title}" not in page] == []
