@@ -34,7 +34,7 @@ SLACK_SECONDS = 2.0  # between two requests of one arm, and to stop a database
 def gateway(stale_seconds: float, port: int) -> None:
     """As `quantplay gateway`, with the bound on the age of its policies told."""
     from quantplay.cli.gateway import database
-    from quantplay.live.gateway.database import DatabaseSink, DatabaseSource
+    from quantplay.live.gateway.database import DatabaseOthers, DatabaseSink, DatabaseSource
     from quantplay.live.gateway.serve import serve
     from quantplay.settings import settings
 
@@ -42,7 +42,7 @@ def gateway(stale_seconds: float, port: int) -> None:
     opened = database(here)
     asyncio.run(
         serve(
-            DatabaseSource(open=opened), DatabaseSink(open=opened), host="127.0.0.1", port=port,
+            DatabaseSource(open=opened), DatabaseSink(open=opened), others=DatabaseOthers(open=opened), host="127.0.0.1", port=port,
             snapshot=here.home / "gateway" / f"policies-{port}.json", limits=Limits(stale_seconds=stale_seconds),
         )
     )  # fmt: skip

@@ -41,14 +41,16 @@ def command(policy: Path | None, records: Path | None, host: str, port: int, adm
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     here = settings()
     if policy is None:
-        from quantplay.live.gateway.database import DatabaseSink, DatabaseSource
+        from quantplay.live.gateway.database import DatabaseOthers, DatabaseSink, DatabaseSource
 
         opened = database(here)
         source, sink = DatabaseSource(open=opened), DatabaseSink(open=opened)
+        others = DatabaseOthers(open=opened)
     else:
+        others = None
         source, sink = PolicyFileSource(path=policy), FileSink(folder=records) if records else NoSink()
     asyncio.run(serve(
-        source, sink, host=host, port=port, admin_port=admin_port, keys=here.gateway_keys,
+        source, sink, others=others, host=host, port=port, admin_port=admin_port, keys=here.gateway_keys,
         snapshot=here.home / "gateway" / f"policies-{port}.json",
         on_ready=lambda address: print(f"gateway: {address}/v1", flush=True),
     ))  # fmt: skip

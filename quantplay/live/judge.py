@@ -1,7 +1,7 @@
 """The live judge: counts in, one verdict out. Pure: the same counts give the same verdict, whenever and however often it is asked.
 
 Order of the rules: kill switch; ceilings and the comparison of the arms (a ceiling speaks first where both do); split of traffic;
-blind; promotion. A rollback is latched: the state says so until a new revision.
+blind; promotion. Where gateways say that they are there, no counts are no conversations, and nobody is blind. A rollback is latched: the state says so until a new revision.
 """
 
 from __future__ import annotations
@@ -24,11 +24,14 @@ from quantplay.live.state import Action, Cause, JudgeState, Reading, RolledBack,
 from quantplay.records.rollback_rules import SIGNALS
 
 
-def judge(rules: LiveRules, policy: Policy, history: Sequence[Snapshot], state: JudgeState | None, now: int) -> Verdict:
+def judge(
+    rules: LiveRules, policy: Policy, history: Sequence[Snapshot], state: JudgeState | None, now: int, alive_at: int | None = None
+) -> Verdict:  # fmt: skip
     """What is to be done at `now` (seconds since 1970, UTC).
 
     `history`: cumulative counters of the policy's revision, at any times and in any order; those the state has seen are passed over.
-    `state`: of the verdict before, None at first. Errors: IntegrityError where counters fell, InputError where they can't be judged.
+    `state`: of the verdict before, None at first. `alive_at`: when a gateway last said that it is there and all its counts are told;
+    None where none did. Errors: IntegrityError where counters fell, InputError where they can't be judged.
     """
     state = _state_for(rules, policy, state, now)
     if state.rolled_back is not None:
@@ -43,10 +46,12 @@ def judge(rules: LiveRules, policy: Policy, history: Sequence[Snapshot], state: 
             floors = crossings[0].row >= len(detectors.relative)
             reasons = tuple(reason_of(detectors, state, one) for one in crossings)
             return _rollback(state, "floor" if floors else "worse", reasons, state.at, readings_of(detectors, state))
-    return _unhurried(rules, policy, state, now, readings_of(detectors, state))
+    return _unhurried(rules, policy, state, now, max(state.at, alive_at or 0), readings_of(detectors, state))
 
 
-def _unhurried(rules: LiveRules, policy: Policy, state: JudgeState, now: int, readings: tuple[Reading, ...]) -> Verdict:
+def _unhurried(
+    rules: LiveRules, policy: Policy, state: JudgeState, now: int, seen_at: int, readings: tuple[Reading, ...]
+) -> Verdict:
     """The rules after the detectors of damage."""
 
     def say(action: Action, cause: Cause, reason: str, next_weight: float | None = None) -> Verdict:
@@ -60,16 +65,18 @@ def _unhurried(rules: LiveRules, policy: Policy, state: JudgeState, now: int, re
             state=state,
         )
 
-    silent, limit = now - state.at, rules.limits.blind_minutes
-    silence = words.no_counts(silent, limit)
+    silent, unseen, limit = now - state.at, now - seen_at, rules.limits.blind_minutes
+    silence = words.no_counts(unseen, limit)
     if (
-        policy.weight > 0 and silent >= 60 * limit
+        policy.weight > 0 and unseen >= 60 * limit
     ):  # before the hold: a split that is off must not keep a blind judge waiting
         return _rollback(state, "blind", (silence,), now, readings)
     if state.mismatch_since is not None:
         return say("hold", "mismatch", state.mismatch_reason)
-    if policy.weight > 0 and silent >= min(FREEZE_SECONDS, 60 * limit):
+    if policy.weight > 0 and unseen >= min(FREEZE_SECONDS, 60 * limit):
         return say("freeze", "blind", silence)
+    if policy.weight > 0 and silent >= FREEZE_SECONDS:
+        return say("continue", "waiting", words.no_conversations(silent))
     following = policy.next_weight(rules)
     if following is None:
         return say("continue", "at_the_top", words.at_the_top(policy.weight))

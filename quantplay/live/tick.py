@@ -6,6 +6,7 @@ Prefect or without.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ from quantplay.store.registry import Store
 from quantplay.store.telemetry import Totals
 
 JUDGE = "judge"
+DAY_SECONDS = 86_400
 DECODE = "decode:"  # a histogram's counters: the name, then the bucket
 
 
@@ -63,10 +65,16 @@ def look(store: Store, endpoint: str, now: int | None = None) -> Look | None:
         if before is not None and not newer_than(totals, before)
         else (snapshot(totals, policy, moment, steady=same),)
     )
-    verdict = judge(rules, in_force, fresh, before, moment)
+    verdict = judge(rules, in_force, fresh, before, moment, alive_at(store, endpoint, moment))
     done = act(store, policy, revision, verdict)
     store.put_judgement(endpoint, policy.revision, moment, canonical_json(verdict.body()).decode())
     return Look(endpoint=endpoint, revision=policy.revision, verdict=verdict, done=done)
+
+
+def alive_at(store: Store, endpoint: str, now: int) -> int | None:
+    """When a gateway that serves `endpoint` last said that it is there."""
+    ago = [one.seconds_ago for one in store.gateways_seen(DAY_SECONDS) if endpoint in one.versions]
+    return now - math.ceil(min(ago)) if ago else None
 
 
 def last_state(store: Store, endpoint: str, revision: int) -> JudgeState | None:

@@ -77,6 +77,10 @@ def no_counts(seconds: int, limit: int) -> str:
     return f"No counts for {seconds / 60:.0f} minutes; without sight the quantized model is taken back after {limit}."
 
 
+def no_conversations(seconds: int) -> str:
+    return f"No conversations for {seconds / 60:.0f} minutes. The gateways are there, so nothing is hidden by that."
+
+
 def at_the_top(weight: float) -> str:
     if weight < 1:
         return f"The share of traffic is where the policy ends; {100 * (1 - weight):.3g} % stay on full precision to compare with."

@@ -120,3 +120,11 @@ class RequestRow(Record):
     total_ms: float
     finish: str | None = None
     text: str | None = None  # of the prompt; only where sampling is asked for, redacted
+
+
+class FeedbackRow(Record):
+    """What a client told of an answer that another gateway process gave."""
+
+    id: str  # of the answer
+    client: str  # digest of the key, which has to be that of who asked
+    signal: str

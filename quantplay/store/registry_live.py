@@ -8,9 +8,18 @@ from datetime import UTC, date, datetime
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from quantplay.records.traffic import CounterRow, PolicyRevision, RequestRow, ServedBy, State, TrafficPolicy
-from quantplay.store import tables, telemetry, traffic
+from quantplay.records.traffic import (
+    CounterRow,
+    FeedbackRow,
+    PolicyRevision,
+    RequestRow,
+    ServedBy,
+    State,
+    TrafficPolicy,
+)
+from quantplay.store import gateways, tables, telemetry, traffic
 from quantplay.store.database import Database
+from quantplay.store.gateways import FeedbackWaiting, GatewaySeen
 from quantplay.store.patience import patiently
 from quantplay.store.telemetry import Totals
 from quantplay.store.traffic import Change
@@ -96,6 +105,25 @@ class LiveRegistry(Database):
     def forget_live(self, *, requests_before: date, minutes_before: int) -> int:
         with self._begin() as connection:
             return telemetry.forget(connection, requests_before=requests_before, minutes_before=minutes_before)
+
+    # --- gateways --------------------------------------------------------------------------------------------------------
+
+    def gateway_is_there(self, source: str, name: str, versions: Mapping[str, int]) -> None:
+        """What a gateway says every few seconds: endpoint -> version of the pointer it goes by."""
+        with self._begin() as connection:
+            gateways.beat(connection, source, name, versions)
+
+    @patiently
+    def gateways_seen(self, within_seconds: float = 900) -> tuple[GatewaySeen, ...]:
+        with self._begin() as connection:
+            return gateways.seen(connection, within_seconds)
+
+    def exchange_feedback(
+        self, given: Sequence[FeedbackRow] = (), settled: Sequence[FeedbackRow] = (), since: datetime | None = None
+    ) -> FeedbackWaiting:
+        """Leave feedback on other gateways' answers, take away what is counted, and see what was left since `since`."""
+        with self._begin() as connection:
+            return gateways.exchange_feedback(connection, given, settled, since)
 
     # --- the judge -------------------------------------------------------------------------------------------------------
 

@@ -382,3 +382,22 @@ live_judgements = Table(
     Column("at", TIMESTAMP(timezone=True), primary_key=True),
     Column("verdict", sa.Text, nullable=False),  # canonical JSON
 )
+
+live_gateways = Table(
+    "live_gateways",
+    metadata,
+    Column("source", UUID(as_uuid=False), primary_key=True),  # a gateway's process, as in its counters
+    Column("name", sa.Text, nullable=False),  # host and process, for people
+    Column("versions", JSONB, nullable=False),  # endpoint -> version of the pointer it goes by
+    Column("seen_at", TIMESTAMP(timezone=True), nullable=False, server_default=NOW),
+)
+
+live_feedback = Table(
+    "live_feedback",
+    metadata,
+    Column("id", sa.Text, primary_key=True),  # of an answer
+    Column("client", sa.Text, primary_key=True),  # digest of the key that told it
+    Column("signal", sa.Text, primary_key=True),
+    Column("at", TIMESTAMP(timezone=True), nullable=False, server_default=NOW),
+    sa.Index("live_feedback_at", "at"),
+)

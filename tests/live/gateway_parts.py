@@ -18,6 +18,7 @@ from quantplay.live.gateway.app import public_app
 from quantplay.live.gateway.files import FileSink, PolicyFileSource, write_policies
 from quantplay.live.gateway.gateway import Gateway, gateway_open
 from quantplay.live.gateway.limits import Limits
+from quantplay.live.gateway.ports import Others
 from quantplay.live.gateway.protocol import bounded
 from quantplay.live.gateway.serve import Server, listen
 from quantplay.records.traffic import ServedArm, Timeouts, TrafficPolicy
@@ -113,7 +114,7 @@ async def until(holds: Callable[[], Any], seconds: float = 10) -> None:
 @asynccontextmanager
 async def gateway_up(
     folder: Path, *, weight: float = 0.5, full: Upstream | None = None, small: Upstream | None = None,
-    limits: Limits | None = None, keys: Path | None = None, timeouts: Timeouts = QUICK, **policy: Any,
+    limits: Limits | None = None, keys: Path | None = None, others: Others | None = None, timeouts: Timeouts = QUICK, **policy: Any,
 ) -> AsyncIterator[Bench]:  # fmt: skip
     full = full or Upstream(name="full", models=("full-model",))
     small = small or Upstream(name="small", models=("small-model",))
@@ -128,7 +129,10 @@ async def gateway_up(
     write_policies(path, [first])
     limits = limits or Limits(flush_seconds=0.05, check_seconds=0.1)
     source = PolicyFileSource(path=path, seconds=0.01)
-    async with gateway_open(source, sink, keys=keys, snapshot=folder / "snapshot.json", limits=limits) as gateway:
+    opened = gateway_open(
+        source, sink, others=others, keys=keys, snapshot=folder / "snapshot.json", limits=limits
+    )  # fmt: skip
+    async with opened as gateway:
         socket = listen("127.0.0.1", 0)
         server = Server(uvicorn_config(gateway, limits))
         serving = asyncio.create_task(server.serve(sockets=[socket]))

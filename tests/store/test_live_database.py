@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from quantplay.live.gateway.database import READ_AGAIN_SECONDS, DatabaseSink, DatabaseSource
+from quantplay.live.gateway.database import READ_AGAIN_SECONDS, DatabaseOthers, DatabaseSink, DatabaseSource
 from quantplay.live.release import release
 from quantplay.live.tick import look
 from quantplay.records.rollback_rules import RollbackRules
@@ -134,6 +134,23 @@ def test_without_counts_the_share_is_frozen_and_then_taken_back(began: tuple[Sto
     assert told[-1] is not None
     assert told[-1].verdict.cause == "blind"
     assert store.list_incidents(open_only=True) == ()  # nobody can say that the model was bad
+
+
+def test_a_gateway_without_traffic_keeps_the_judge_from_taking_back(began: tuple[Store, int]) -> None:
+    store, start = began
+    feed(store, DatabaseSink(open=lambda: store), 1, bad=0.02, draw=random.Random(1))
+    others = DatabaseOthers(open=lambda: store)
+    actions = []
+    for minute, versions in ((1, {NAME: 1}), (600, {NAME: 1}), (1200, {"another": 1})):
+        asyncio.run(others.beat(SOURCE, versions))
+        seen = look(store, NAME, start + 60 * minute)
+        assert seen is not None
+        actions.append(seen.verdict.action)
+    assert actions == [
+        "continue",
+        "continue",
+        "rollback",
+    ]  # a gateway that does not serve the endpoint sees nothing of it
 
 
 def test_a_judge_killed_between_acting_and_remembering_goes_on(

@@ -165,6 +165,23 @@ def test_without_counts_the_ramp_freezes_and_then_the_model_is_taken_back() -> N
     assert back.action == "continue"  # quiet traffic is not blindness: counts came
 
 
+def test_gateways_that_are_there_without_traffic_are_quiet_and_not_blind() -> None:
+    last = told(GOOD)
+    at = last.state.at
+
+    def after(minutes: int, alive: int | None) -> Verdict:
+        return judge(RULES, POLICY, [], last.state, at + 60 * minutes, None if alive is None else at + 60 * alive)
+
+    quiet = after(600, 600)
+    assert (quiet.action, quiet.cause) == ("continue", "waiting")
+    assert "600 minutes" in quiet.reasons[0]
+    assert after(600, 598).cause == "waiting"
+    assert (after(600, 597).action, after(600, 597).cause) == ("freeze", "blind")
+    assert (after(600, 585).action, after(600, 585).cause) == ("rollback", "blind")
+    assert after(15, -100).action == "rollback"  # seen before the last counts only
+    assert after(600, 600).state == last.state  # and what is remembered is the same, gateways or not
+
+
 def test_a_judge_that_slept_is_not_blind() -> None:
     seen = told(GOOD[:10])
     assert judge(RULES, POLICY, GOOD, seen.state, GOOD[-1].at).action == "continue"

@@ -10,6 +10,7 @@ asked.py        the body: read, understood, its model replaced; which conversati
 upstream.py     one arm, up to the first byte worth passing on
 relay.py        an answer's bytes to the client, as they come
 feedback.py     what users did with an answer
+elsewhere.py    the other gateways: that this one is there, and feedback on their answers
 
 Around it:
 gateway.py      the parts, and how they start and end together
@@ -22,9 +23,9 @@ counters.py     counts a minute until the sink has them; the queue of request ro
 redact.py       prompt text that may be stored
 metrics.py      the counts as Prometheus text
 otel.py         OpenTelemetry's names for all that
-ports.py        what it needs from outside: PolicySource, Sink
-files.py        both as files
-database.py     both in the product database
+ports.py        what it needs from outside: PolicySource, Sink, Others
+files.py        the first two as files
+database.py     all three in the product database
 limits.py       what one request, client and process may take
 serve.py        the process: ports, signals, end
 """

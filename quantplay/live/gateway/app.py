@@ -144,7 +144,7 @@ def model(gateway: Gateway) -> Handler:
 
 def metrics(gateway: Gateway) -> Handler:
     async def handler(_: Request) -> Response:
-        text = metrics_text(gateway.telemetry, gateway.table, gateway.checks, gateway.running)
+        text = metrics_text(gateway.telemetry, gateway.table, gateway.checks, gateway.elsewhere, gateway.running)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return handler

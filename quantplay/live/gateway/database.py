@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
-from quantplay.records.traffic import CounterRow, RequestRow, ServedBy, TrafficPolicy
+from quantplay.live.gateway.ports import Waiting
+from quantplay.records.traffic import CounterRow, FeedbackRow, RequestRow, ServedBy, TrafficPolicy
 from quantplay.store.listen import Listener
 from quantplay.store.registry import Store
 from quantplay.store.telemetry import TOTAL
@@ -58,6 +62,23 @@ class DatabaseSink:
         newest = max((minute for _, minute in seen), default=0)
         self.seen = {key: value for key, value in seen.items() if key[1] > newest - LATE_MINUTES}
         self.sums = sums
+
+
+@dataclass(kw_only=True)
+class DatabaseOthers:
+    """The gateways on one database."""
+
+    open: Opener
+    since: datetime | None = None  # of the last look, by the database's clock
+
+    async def beat(self, source: str, versions: Mapping[str, int]) -> None:
+        name = f"{socket.gethostname()} {os.getpid()}"
+        await asyncio.to_thread(lambda: self.open().gateway_is_there(source, name, versions))
+
+    async def exchange(self, given: Sequence[FeedbackRow], settled: Sequence[FeedbackRow]) -> Waiting:
+        found = await asyncio.to_thread(lambda: self.open().exchange_feedback(given, settled, self.since))
+        self.since = found.until
+        return Waiting(rows=found.rows, expired=found.expired, refused=found.refused)
 
 
 def counter_of(row: CounterRow) -> Counter:

@@ -141,10 +141,10 @@ def feedback() -> Json:
     signal = {"type": "string", "enum": list(SIGNALS)}
     request = {**object_of(id={"type": "string"}, signal=signal), "additionalProperties": False}
     answer = object_of(id={"type": "string"}, signal=signal, counted={"type": "boolean"})
-    return {
-        **simple("What users did with an answer; counted once a conversation.", answer, READ),
-        "requestBody": {"required": True, "content": {"application/json": {"schema": request}}},
-    }
+    found = simple("What users did with an answer; counted once a conversation.", answer, READ)
+    passed_on = "Another gateway gave that answer, if any did: it hears of this within seconds."
+    found["responses"]["202"] = {"description": passed_on, "content": {"application/json": {"schema": answer}}}
+    return {**found, "requestBody": {"required": True, "content": {"application/json": {"schema": request}}}}
 
 
 def simple(

@@ -14,10 +14,11 @@ import aiohttp
 from quantplay.errors import InputError
 from quantplay.live.gateway.answers import Refused
 from quantplay.live.gateway.arms import ArmChecks, Standing
+from quantplay.live.gateway.elsewhere import Elsewhere
 from quantplay.live.gateway.follow import Follower
 from quantplay.live.gateway.keys import Keyring
 from quantplay.live.gateway.limits import Limits
-from quantplay.live.gateway.ports import PolicySource, Sink
+from quantplay.live.gateway.ports import Others, PolicySource, Sink
 from quantplay.live.gateway.table import Table
 from quantplay.live.gateway.telemetry import Telemetry
 from quantplay.records.traffic import ServedBy, TrafficPolicy
@@ -37,6 +38,7 @@ class Gateway:
     checks: ArmChecks
     follower: Follower
     telemetry: Telemetry
+    elsewhere: Elsewhere
     session: aiohttp.ClientSession
     running: int = 0  # requests at this moment
 
@@ -71,6 +73,7 @@ async def gateway_open(
     source: PolicySource,
     sink: Sink,
     *,
+    others: Others | None = None,
     keys: Path | None = None,
     snapshot: Path | None = None,
     limits: Limits | None = None,
@@ -86,9 +89,13 @@ async def gateway_open(
     async with session:
         table, checks = Table(limits.stale_seconds), ArmChecks(session, limits.check_seconds)
         telemetry = Telemetry(sink, limits)
+        elsewhere = Elsewhere(others, telemetry, table, limits)
         follower = Follower(source, table, checks, snapshot)
         follower.restore()
-        jobs = (follower.run, follower.keep_snapshots, checks.run, telemetry.run, lambda: watch_keys(keyring))
+        jobs = (
+            follower.run, follower.keep_snapshots, checks.run, telemetry.run, elsewhere.run, elsewhere.beats,
+            lambda: watch_keys(keyring),
+        )  # fmt: skip
         tasks = [asyncio.create_task(kept_running(job)) for job in jobs]
         try:
             try:
@@ -99,7 +106,7 @@ async def gateway_open(
                 log.warning("not all servers could be checked in %g s", READY_SECONDS)
             yield Gateway(
                 limits=limits, keyring=keyring, table=table, checks=checks, follower=follower, telemetry=telemetry,
-                session=session,
+                elsewhere=elsewhere, session=session,
             )  # fmt: skip
         finally:
             for task in [*tasks, *checks.running]:

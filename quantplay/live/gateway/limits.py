@@ -17,6 +17,9 @@ class Limits:
     stale_seconds: float = 300  # without a confirmed policy read: full precision only from then on
     check_seconds: float = 10  # between two checks of an arm
     flush_seconds: float = 1
+    others_seconds: float = 2  # between two looks at feedback that reached other gateways
+    beat_seconds: float = 10  # between two signs of life
+    passed_on: int = 10_000  # feedback on other gateways' answers that waits for the database
     remembered: int = 100_000  # conversations counted, answers that feedback can name
     queued_requests: int = 10_000  # request rows that wait for the sink
     counter_rows: int = 200_000  # rows that wait for the sink, before minutes are merged

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from quantplay.live.gateway import otel
 from quantplay.live.gateway.arms import ArmChecks
+from quantplay.live.gateway.elsewhere import Elsewhere
 from quantplay.live.gateway.table import Table
 from quantplay.live.gateway.telemetry import Telemetry
 from quantplay.live.speed import BUCKETS_A_DOUBLING
@@ -29,7 +30,7 @@ def family(name: str, kind: str, text: str, samples: Iterable[str]) -> list[str]
     return [f"# HELP {name} {text}", f"# TYPE {name} {kind}", *found] if found else []
 
 
-def metrics_text(telemetry: Telemetry, table: Table, checks: ArmChecks, running: int) -> str:
+def metrics_text(telemetry: Telemetry, table: Table, checks: ArmChecks, elsewhere: Elsewhere, running: int) -> str:
     totals = telemetry.counters.totals
     events = [
         sample("quantplay_events_total", {"endpoint": endpoint, "assigned": arm, "event": name}, count)
@@ -67,6 +68,16 @@ def metrics_text(telemetry: Telemetry, table: Table, checks: ArmChecks, running:
         ("policies_stale", "gauge", "1 where only full precision answers because of that age.", table.stale),
         ("counters_waiting", "gauge", "Counter rows the sink has not confirmed.", len(telemetry.counters.waiting)),
         ("request_rows_dropped_total", "counter", "Request rows dropped under load.", telemetry.queue.dropped),
+        ("feedback_waiting", "gauge", "Feedback on other gateways' answers, on its way.", len(elsewhere.waiting)),
+        ("feedback_passed_on_total", "counter", "Feedback passed on to other gateways.", elsewhere.passed_on),
+        ("feedback_taken_total", "counter", "Feedback counted here that reached other gateways.", elsewhere.taken),
+        (
+            "feedback_unmatched_total",
+            "counter",
+            "Feedback given up here: for a day no gateway knew its answer.",
+            elsewhere.unmatched,
+        ),
+        ("feedback_dropped_total", "counter", "Feedback dropped because too much waited.", elsewhere.dropped),
     ):
         lines += family(f"quantplay_{name}", kind, text, [sample(f"quantplay_{name}", {}, value)])
     return "\n".join(lines) + "\n"

@@ -18,7 +18,7 @@ from quantplay.errors import InputError
 from quantplay.live.gateway.app import admin_app, public_app
 from quantplay.live.gateway.gateway import gateway_open
 from quantplay.live.gateway.limits import Limits
-from quantplay.live.gateway.ports import PolicySource, Sink
+from quantplay.live.gateway.ports import Others, PolicySource, Sink
 from quantplay.live.gateway.protocol import bounded
 
 ADMIN_HOST = "127.0.0.1"
@@ -66,8 +66,9 @@ def require_keys(host: str, keys: Path | None) -> None:
 
 
 async def serve(
-    source: PolicySource, sink: Sink, *, host: str, port: int, admin_port: int | None = None, keys: Path | None = None,
-    snapshot: Path | None = None, limits: Limits | None = None, on_ready: Callable[[str], None] = lambda _: None,
+    source: PolicySource, sink: Sink, *, host: str, port: int, others: Others | None = None, admin_port: int | None = None,
+    keys: Path | None = None, snapshot: Path | None = None, limits: Limits | None = None,
+    on_ready: Callable[[str], None] = lambda _: None,
 ) -> None:  # fmt: skip
     """Serve until SIGTERM or SIGINT; then no new connections, streams to their end, last counts to the sink.
 
@@ -80,7 +81,7 @@ async def serve(
         sockets.append(listen(ADMIN_HOST, admin_port))
     for name in ("uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    async with gateway_open(source, sink, keys=keys, snapshot=snapshot, limits=limits) as gateway:
+    async with gateway_open(source, sink, others=others, keys=keys, snapshot=snapshot, limits=limits) as gateway:
         apps = [public_app(gateway, with_metrics=admin_port is None), admin_app(gateway)][: len(sockets)]
         servers = [
             Server(uvicorn.Config(

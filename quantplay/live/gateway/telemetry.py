@@ -60,6 +60,7 @@ class Telemetry:
         self.ledger = Ledger(limits.remembered)
         self.served: dict[tuple[str, ServedBy, int], int] = {}  # (endpoint, arm that answered, status) -> requests
         self.fault: str | None = None  # why the sink takes nothing just now
+        self.flushing = asyncio.Lock()
 
     def began(self, exchange: Exchange) -> None:
         if self.ledger.enter(exchange.exposed):
@@ -134,6 +135,10 @@ class Telemetry:
 
     async def flush(self) -> bool:
         """Hand the sink all that waits; false where it took nothing."""
+        async with self.flushing:
+            return await self.handed_over()
+
+    async def handed_over(self) -> bool:
         pending, requests = self.counters.pending(), self.queue.take(BATCH)
         if not pending and not requests:
             return True
