@@ -19,15 +19,7 @@ if TYPE_CHECKING:
 def command(policy: Path | None, records: Path | None, host: str, port: int, admin_port: int | None) -> int:
     from quantplay.settings import settings
 
-    try:
-        import aiohttp  # noqa: F401
-        import httptools  # noqa: F401
-        import starlette  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise MissingDependency(
-            f"the gateway needs {error.name}, which is not installed", fix="pip install 'quantplay[gateway]'"
-        ) from None
+    require_gateway()
     from quantplay.live.gateway.files import FileSink, NoSink, PolicyFileSource, read_policies
     from quantplay.live.gateway.serve import serve
 
@@ -42,19 +34,33 @@ def command(policy: Path | None, records: Path | None, host: str, port: int, adm
     here = settings()
     if policy is None:
         from quantplay.live.gateway.database import DatabaseOthers, DatabaseSink, DatabaseSource
+        from quantplay.live.gateway.history import DatabaseHistory
 
         opened = database(here)
         source, sink = DatabaseSource(open=opened), DatabaseSink(open=opened)
-        others = DatabaseOthers(open=opened)
+        others, history = DatabaseOthers(open=opened), DatabaseHistory(open=opened)
     else:
-        others = None
+        others = history = None
         source, sink = PolicyFileSource(path=policy), FileSink(folder=records) if records else NoSink()
     asyncio.run(serve(
-        source, sink, others=others, host=host, port=port, admin_port=admin_port, keys=here.gateway_keys,
+        source, sink, others=others, history=history, host=host, port=port, admin_port=admin_port, keys=here.gateway_keys,
         snapshot=here.home / "gateway" / f"policies-{port}.json",
         on_ready=lambda address: print(f"gateway: {address}/v1", flush=True),
     ))  # fmt: skip
     return 0
+
+
+def require_gateway() -> None:
+    """Raises MissingDependency with the command that installs what the gateway runs on."""
+    try:
+        import aiohttp  # noqa: F401
+        import httptools  # noqa: F401
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise MissingDependency(
+            f"the gateway needs {error.name}, which is not installed", fix="pip install 'quantplay[gateway]'"
+        ) from None
 
 
 def database(here: Settings) -> Callable[[], Store]:

@@ -123,6 +123,14 @@ def line(x1: float, x2: float, y1: float, y2: float, kind: str) -> Markup:
     return Markup('<line class="{}" x1="{}%" x2="{}%" y1="{}" y2="{}"/>').format(kind, x1, x2, y1, y2)
 
 
+def path(points: Sequence[tuple[float, float]], height: int, kind: str) -> Markup:
+    """A line through many points, x in percent and y in px of a track `height` high."""
+    told = " ".join(f"{x:g},{y:g}" for x, y in points)
+    return Markup(
+        '<svg width="100%" height="{0}" viewBox="0 0 100 {0}" preserveAspectRatio="none"><polyline class="{1}" points="{2}"/></svg>'
+    ).format(height, kind, told)
+
+
 def box(x1: float, x2: float, y: float, height: float, kind: str, *, radius: float = 0) -> Markup:
     return Markup('<rect class="{}" x="{}%" width="{}%" y="{}" height="{}" rx="{}"/>').format(
         kind, x1, round(max(0.0, x2 - x1), 3), y, height, radius

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import pairwise
 
 from markupsafe import Markup
 
-from quantplay.handoff.charts import Chart, Row, Scale, dot, joined, line, words
+from quantplay.handoff.charts import Chart, Row, Scale, dot, joined, line, path, words
 from quantplay.live.rules import LiveSignal
 from quantplay.live.state import Reading, Verdict
-from quantplay.live.words import NAMES, evidence, share
+from quantplay.live.words import NAMES, evidence
 
+ONE_COLUMN = 7  # rows; more take two
 POINTS = 160  # of a line; more can't be told apart
 HEIGHT, TOP, ZERO = 54, 8, 40  # px: the threshold, and no evidence either way
 LINES = (("launch", "cand"), ("change", "base"))
@@ -21,14 +21,19 @@ LOWEST = -0.25  # of the threshold: what lies deeper is drawn there
 
 
 def evidence_chart(verdicts: Sequence[Verdict]) -> Chart | None:
-    """One row a signal, then one a ceiling; None before there are two looks. Every line is in parts of its own threshold."""
+    """One row a signal, then one a ceiling; None before there are two looks. Every line is in parts of its own threshold.
+
+    Signals that no conversation had are told in the note and not drawn.
+    """
     seen = sorted((one for one in verdicts if one.readings), key=lambda one: one.at)
     if len(seen) < 2 or seen[0].at == seen[-1].at:
         return None
     shown = thinned(seen)
     times = Scale(low=shown[0].at, high=shown[-1].at, margin=0.5)
     latest: dict[tuple[str, str], Reading] = {(one.signal, one.detector): one for one in shown[-1].readings}
-    signals: list[LiveSignal] = [one.signal for one in shown[-1].readings if one.detector == "launch"]
+    compared = [one for one in shown[-1].readings if one.detector == "launch"]
+    signals: list[LiveSignal] = [one.signal for one in compared if one.candidate[0] or one.baseline[0]]
+    quiet = [NAMES[one.signal] for one in compared if one.signal not in signals]
     rows = [
         Row(
             label=NAMES[signal].capitalize() + (", against the ceiling" if prefix else ""),
@@ -44,9 +49,12 @@ def evidence_chart(verdicts: Sequence[Verdict]) -> Chart | None:
     return Chart(
         title="Evidence against the quantized model",
         note="Logarithm of each e-value as a part of its threshold (dashed), at which the quantized model is taken back; at the solid line there is "
-        "no evidence either way, below it evidence that nothing is wrong. Counts since the release.",
+        "no evidence either way, below it evidence that nothing is wrong. Rates are shares of conversations since the release, "
+        "of the quantized model against full precision."
+        + (f" No conversation had: {', '.join(quiet)}." if quiet else ""),
         rows=tuple(rows),
         legend=LEGEND,
+        wide=len(rows) > ONE_COLUMN,
     )
 
 
@@ -57,12 +65,15 @@ def thinned(verdicts: list[Verdict]) -> list[Verdict]:
 
 
 def numbers(launch: Reading, change: Reading) -> str:
-    """The counts, and the detector that is nearer to its threshold."""
+    """The rates since the release, and the detector that is nearer to its threshold."""
     nearer = max((launch, change), key=lambda one: one.log_e / one.log_threshold)
-    against = "" if launch.detector == "floor_launch" else f" against {share(*launch.baseline)}"
-    return (
-        f"{share(*launch.candidate)}{against} · evidence {evidence(nearer.log_e)} of {evidence(nearer.log_threshold)}"
-    )
+    against = "" if launch.detector == "floor_launch" else f" against {rate(launch.baseline)}"
+    return f"{rate(launch.candidate)}{against} · evidence {evidence(nearer.log_e)} of {evidence(nearer.log_threshold)}"
+
+
+def rate(counted: tuple[int, int]) -> str:
+    events, conversations = counted
+    return f"{100 * events / conversations:.2g} %" if conversations else "none"
 
 
 def track(verdicts: Sequence[Verdict], times: Scale, signal: str, prefix: str) -> Iterator[Markup]:
@@ -75,8 +86,7 @@ def track(verdicts: Sequence[Verdict], times: Scale, signal: str, prefix: str) -
             for reading in verdict.readings
             if (reading.signal, reading.detector) == (signal, prefix + kind)
         ]
-        for (x1, y1), (x2, y2) in pairwise(points):
-            yield line(x1, x2, y1, y2, f"whisker {tone}")
+        yield path(points, HEIGHT, f"whisker {tone}")
         if points and points[-1][1] <= TOP:
             yield dot(points[-1][0], points[-1][1], "bad")
 

@@ -20,7 +20,7 @@ NAMES: dict[LiveSignal, str] = {
 def evidence(log_e: float) -> str:
     """An e-value that may be beyond any float."""
     power = log_e / math.log(10)
-    if power > 6:
+    if power > 9:
         return f"10^{power:.1f}"
     value = math.exp(log_e)
     return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"

@@ -135,10 +135,28 @@ class LiveRegistry(Database):
             connection.execute(insert(tables.live_judgements).values(row).on_conflict_do_nothing())
 
     @patiently
-    def judgements(self, endpoint: str, revision: int, newest: int | None = None) -> tuple[str, ...]:
-        """Canonical JSON of verdicts, oldest first; `newest`: only so many."""
+    def judgements(
+        self, endpoint: str, revision: int, newest: int | None = None, most: int | None = None
+    ) -> tuple[str, ...]:  # fmt: skip
+        """Canonical JSON of verdicts, oldest first; `newest`: only so many; `most`: so many evenly over all, the newest among them."""
         table = tables.live_judgements
         query = sa.select(table.c.verdict).where(table.c.endpoint == endpoint, table.c.revision == revision)
         with self._begin() as connection:
+            if most is not None:
+                query = thinned(endpoint, revision, most)
             found = connection.scalars(query.order_by(table.c.at.desc()).limit(newest)).all()
         return tuple(reversed(found))
+
+
+def thinned(endpoint: str, revision: int, most: int) -> sa.Select:
+    """About `most` verdicts of a revision."""
+    table = tables.live_judgements
+    mine = (table.c.endpoint == endpoint) & (table.c.revision == revision)
+    places = sa.select(
+        table.c.at,
+        (sa.func.row_number().over(order_by=table.c.at.desc()) - 1).label("place"),
+        sa.func.count().over().label("all"),
+    ).where(mine).subquery()  # fmt: skip
+    step = sa.func.greatest(1, sa.func.ceil(places.c.all / sa.literal(float(most))))
+    kept = sa.select(places.c.at).where(sa.func.mod(places.c.place, sa.cast(step, sa.BigInteger)) == 0)
+    return sa.select(table.c.verdict).where(mine, table.c.at.in_(kept))

@@ -22,6 +22,8 @@ ledger.py       what is counted already: each thing once a conversation
 counters.py     counts a minute until the sink has them; the queue of request rows
 redact.py       prompt text that may be stored
 metrics.py      the counts as Prometheus text
+admin.py        the admin port's page: what this process knows and the database remembers; page.py draws it
+history.py      what the judge said, for that page
 otel.py         OpenTelemetry's names for all that
 ports.py        what it needs from outside: PolicySource, Sink, Others
 files.py        the first two as files

@@ -13,11 +13,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from quantplay.live.gateway.admin import Page
 from quantplay.live.gateway.answers import Receive, Refused, Scope, Send, send_refused
 from quantplay.live.gateway.completions import Completions
 from quantplay.live.gateway.description import describe
 from quantplay.live.gateway.feedback import Feedback
 from quantplay.live.gateway.gateway import Gateway
+from quantplay.live.gateway.history import History
 from quantplay.live.gateway.metrics import metrics_text
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -84,9 +86,11 @@ def public_app(gateway: Gateway, *, with_metrics: bool = True) -> Direct:
     return Direct(posts, starlette(routes))
 
 
-def admin_app(gateway: Gateway) -> Starlette:
-    """What operators reach, on a port of its own that clients do not reach."""
-    return starlette([*health(gateway), Route("/metrics", metrics(gateway), methods=["GET"])])
+def admin_app(gateway: Gateway, history: History | None = None) -> Starlette:
+    """What operators reach, on a port of its own that clients do not reach. history: what the page tells of the judge."""
+    page = Page(gateway, history)
+    routes = [Route("/", page.answer, methods=["GET"]), Route("/metrics", metrics(gateway), methods=["GET"])]
+    return starlette([*health(gateway), *routes])
 
 
 def starlette(routes: list[BaseRoute]) -> Starlette:

@@ -17,6 +17,7 @@ import uvicorn
 from quantplay.errors import InputError
 from quantplay.live.gateway.app import admin_app, public_app
 from quantplay.live.gateway.gateway import gateway_open
+from quantplay.live.gateway.history import History
 from quantplay.live.gateway.limits import Limits
 from quantplay.live.gateway.ports import Others, PolicySource, Sink
 from quantplay.live.gateway.protocol import bounded
@@ -66,13 +67,14 @@ def require_keys(host: str, keys: Path | None) -> None:
 
 
 async def serve(
-    source: PolicySource, sink: Sink, *, host: str, port: int, others: Others | None = None, admin_port: int | None = None,
-    keys: Path | None = None, snapshot: Path | None = None, limits: Limits | None = None,
+    source: PolicySource, sink: Sink, *, host: str, port: int, others: Others | None = None, history: History | None = None,
+    admin_port: int | None = None, keys: Path | None = None, snapshot: Path | None = None, limits: Limits | None = None,
     on_ready: Callable[[str], None] = lambda _: None,
 ) -> None:  # fmt: skip
     """Serve until SIGTERM or SIGINT; then no new connections, streams to their end, last counts to the sink.
 
-    A second signal breaks the streams off. `on_ready` gets the address, once requests are answered.
+    A second signal breaks the streams off. `on_ready` gets the address, once requests are answered. history: what the admin port's
+    page tells of the judge.
     """
     limits = limits or Limits()
     require_keys(host, keys)
@@ -82,7 +84,7 @@ async def serve(
     for name in ("uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     async with gateway_open(source, sink, others=others, keys=keys, snapshot=snapshot, limits=limits) as gateway:
-        apps = [public_app(gateway, with_metrics=admin_port is None), admin_app(gateway)][: len(sockets)]
+        apps = [public_app(gateway, with_metrics=admin_port is None), admin_app(gateway, history)][: len(sockets)]
         servers = [
             Server(uvicorn.Config(
                 app, http=bounded(limits), loop="asyncio", ws="none", lifespan="off", log_config=None, access_log=False,
