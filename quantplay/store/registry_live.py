@@ -17,7 +17,7 @@ from quantplay.records.traffic import (
     State,
     TrafficPolicy,
 )
-from quantplay.store import gateways, tables, telemetry, traffic
+from quantplay.store import gateways, retention, tables, telemetry, traffic
 from quantplay.store.database import Database
 from quantplay.store.gateways import FeedbackWaiting, GatewaySeen
 from quantplay.store.patience import patiently
@@ -105,6 +105,17 @@ class LiveRegistry(Database):
     def forget_live(self, *, requests_before: date, minutes_before: int) -> int:
         with self._begin() as connection:
             return telemetry.forget(connection, requests_before=requests_before, minutes_before=minutes_before)
+
+    @patiently
+    def roll_up_live(self, before_minute: int) -> None:
+        """Minutes before become hours; what was counted stays the same."""
+        with self._begin() as connection:
+            retention.roll_up(connection, before_minute)
+
+    @patiently
+    def thin_out_judgements(self, *, hourly_before: datetime, none_before: datetime) -> None:
+        with self._begin() as connection:
+            retention.thin_out(connection, hourly_before=hourly_before, none_before=none_before)
 
     # --- gateways --------------------------------------------------------------------------------------------------------
 
