@@ -1,4 +1,4 @@
-"""How long play 8 keeps what: to be called about once a day, by whoever looks after the judge."""
+"""How long play 8 keeps what: to be called about once an hour, by whoever looks after the judge."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from quantplay.store.registry import Store
 
-MINUTES = timedelta(days=2)  # then hours
+MINUTES = timedelta(days=1)  # then hours
 HOURS = timedelta(days=90)
 REQUESTS = timedelta(days=30)  # of single requests
 

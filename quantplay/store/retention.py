@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 HOURS = "00000000-0000-0000-0000-000000000000"  # the source of rows that hold an hour of all gateways
 
-# A gateway writes a minute again for a quarter of an hour at most, so none is counted twice that is a day old.
+# A gateway writes a minute again for a quarter of an hour at most, so none is counted twice that is hours old.
 ROLL_UP = sa.text("""
 WITH gone AS (
     DELETE FROM quantplay.live_counters WHERE minute > 0 AND minute < :before AND source <> :hours
