@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import psutil
@@ -55,6 +56,7 @@ LIMIT_SECONDS = 10.0
 QUIET_SECONDS = 1.0  # of answers without the quantized model before a rollback counts as in force
 SOURCE = "00000000-0000-0000-0000-0000000000c5"
 RAMP = RollbackRules(min_conversations=1000)
+TOLD_WITHIN = timedelta(seconds=6)
 Key = tuple[object, ...]
 
 
@@ -122,7 +124,9 @@ class People:
                         )
                     )  # fmt: skip
                 self.store.write_live(rows)
-            if bad.state not in SERVING:
+            back = self.store.traffic_changes("bad", bad.version - 1)[-1].at
+            # A judge that was killed before it told of its rollback finds it at its next look.
+            if bad.state not in SERVING and datetime.now(UTC) - back > TOLD_WITHIN:
                 self.release("bad", 0.5)
 
         while not self.ended.wait(0.5):

@@ -18,12 +18,14 @@ from quantplay.live.policy import Policy
 from quantplay.live.release import holder_name
 from quantplay.live.rules import LiveRules
 from quantplay.live.state import JudgeState, Verdict
+from quantplay.live.words import NO_COUNTS
 from quantplay.records.rollback_rules import SIGNALS
 from quantplay.records.traffic import SERVING, PolicyRevision, ServedBy, TrafficPolicy
 from quantplay.store.registry import Store
 from quantplay.store.telemetry import Totals
 
 JUDGE = "judge"
+ROLLED_BACK = "traffic.rolled_back"  # kind of event
 DAY_SECONDS = 86_400
 DECODE = "decode:"  # a histogram's counters: the name, then the bucket
 
@@ -45,6 +47,8 @@ def look(store: Store, endpoint: str, now: int | None = None) -> Look | None:
     """
     policies = store.traffic_policies(endpoint)
     if not policies or policies[0].state not in SERVING:
+        if policies and policies[0].state == "rolled_back":
+            make_up(store, policies[0])
         return None
     policy, moment = policies[0], int(time.time()) if now is None else now
     revision = store.policy_revision(endpoint, policy.revision)
@@ -118,16 +122,30 @@ def act(store: Store, policy: TrafficPolicy, revision: PolicyRevision, verdict: 
         version = store.roll_back(policy.endpoint, actor=JUDGE, reason=reason, revision=policy.revision)
         if version is None:
             return "It was taken back already."
-        store.append_event(
-            JUDGE, "traffic.rolled_back", policy.endpoint,
-            {"revision": policy.revision, "version": version, "cause": verdict.cause, "reason": reason},
-        )  # fmt: skip
-        if revision.package is not None and verdict.cause != "blind":
-            store.open_incident(kind="live rollback", package=revision.package, what=reason)
+        tell(store, policy, revision, version, verdict.cause, reason)
         return f"Revision {policy.revision} is rolled back; everybody has full precision."
     if verdict.action == "promote" and verdict.next_weight is not None:
         return promote(store, policy, revision, verdict.next_weight, reason)
     return ""
+
+
+def tell(store: Store, policy: TrafficPolicy, revision: PolicyRevision, version: int, cause: str, reason: str) -> None:
+    """What a rollback by the judge leaves behind, beside the row that decides."""
+    if revision.package is not None and cause != "blind":
+        store.open_incident(kind="live rollback", package=revision.package, what=reason)
+    told = {"revision": policy.revision, "version": version, "cause": cause, "reason": reason}
+    store.append_event(JUDGE, ROLLED_BACK, policy.endpoint, told)
+
+
+def make_up(store: Store, policy: TrafficPolicy) -> None:
+    """For a judge that was killed after it had taken a model back, and before it had told."""
+    (last,) = store.traffic_changes(policy.endpoint, policy.version - 1)[-1:]
+    if last.actor != JUDGE:
+        return
+    events = store.events(kind=ROLLED_BACK, subject=policy.endpoint)
+    if all(one.body.get("version") != last.version for one in events):
+        cause = "blind" if last.reason.startswith(NO_COUNTS) else "damage"
+        tell(store, policy, store.policy_revision(policy.endpoint, last.revision), last.version, cause, last.reason)
 
 
 def promote(store: Store, policy: TrafficPolicy, revision: PolicyRevision, weight: float, reason: str) -> str:

@@ -16,6 +16,8 @@ NAMES: dict[LiveSignal, str] = {
     "slow_decode": "slow decoding",
 }
 
+NO_COUNTS = "No counts for"
+
 
 def evidence(log_e: float) -> str:
     """An e-value that may be beyond any float."""
@@ -74,7 +76,7 @@ def mismatched(candidate: int, total: int, weight: float, log_e: float, log_thre
 
 
 def no_counts(seconds: int, limit: int) -> str:
-    return f"No counts for {seconds / 60:.0f} minutes; without sight the quantized model is taken back after {limit}."
+    return f"{NO_COUNTS} {seconds / 60:.0f} minutes; without sight the quantized model is taken back after {limit}."
 
 
 def no_conversations(seconds: int) -> str:

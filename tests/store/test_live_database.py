@@ -168,3 +168,35 @@ def test_a_judge_killed_between_acting_and_remembering_goes_on(
     assert policy.state == "rolled_back"
     assert look(store, NAME, start + 180) is None
     assert store.verify_events() == ()
+
+
+def test_what_a_judge_did_and_was_killed_before_it_told_is_told_by_the_next_one(
+    began: tuple[Store, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, _ = began
+    sink = DatabaseSink(open=lambda: store)
+    for name in ("open_incident", "append_event"):
+        canary(store) if name == "append_event" else None
+        number = store.traffic_policies(NAME)[0].revision
+        with monkeypatch.context() as broken:
+            broken.setattr(type(store), name, lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+            source = str(UUID(int=100 + number))
+            for minute in (1, 2):
+                rows = [
+                    row(minute, what, value * minute, arm).model_copy(update={"revision": number, "source": source})
+                    for arm in ("quantized", "full_precision")
+                    for what, value in (
+                        ("conversations", 60),
+                        ("error", 54 if arm == "quantized" else 1),
+                    )
+                ]
+                asyncio.run(sink.write(rows, []))
+            with pytest.raises(KeyboardInterrupt):
+                look(store, NAME, int(time.time()) + 120)
+        assert store.traffic_policies(NAME)[0].state == "rolled_back"
+        for _ in range(2):  # once, however often somebody looks
+            assert look(store, NAME, int(time.time()) + 180) is None
+        told = [one.body for one in store.events(kind="traffic.rolled_back", subject=NAME)]
+        assert [one["revision"] for one in told] == [*range(1, number + 1)]
+        (incident,) = store.list_incidents(open_only=True)
+        assert "Errors" in incident.what
