@@ -349,6 +349,18 @@ def judge(
 
 
 @app.command()
+def drift(
+    endpoint: Annotated[str, typer.Argument(metavar="NAME", help="The endpoint.", show_default=False)],
+    day: Annotated[
+        str | None, typer.Option(metavar="DAY", help="As 2026-11-21, UTC; yesterday by default.", show_default=False)
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Compare a day's traffic with what is usual. And with the calibration set; no text of a prompt is kept."""
+    start("drift", endpoint=endpoint, day=day, json=json)
+
+
+@app.command()
 def doctor(
     watch: Annotated[
         bool, typer.Option("--watch", help="Look for changes of the stack instead, and tell the Prefect server.")

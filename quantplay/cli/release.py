@@ -8,10 +8,11 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quantplay.errors import InputError, IntegrityError, ServiceUnavailable
+from quantplay.errors import InputError, IntegrityError, QuantplayError, ServiceUnavailable
 
 if TYPE_CHECKING:
     from quantplay.records.traffic import ServedArm
+    from quantplay.store.registry import Store
 
 LONGEST_LIST = 1 << 20  # bytes of a server's list of models
 
@@ -42,16 +43,38 @@ def command(
     )  # fmt: skip
     with open_store(settings()) as store:
         number, version = release(store, policy, weight=weight / 100, actor=getpass.getuser(), reason=reason)
+        known = calibration_known(store, package, found.facts.manifest)
     if json:
-        print(
-            json_library.dumps({"endpoint": endpoint, "revision": number, "version": version, "weight": weight / 100})
-        )
+        told = {
+            "endpoint": endpoint,
+            "revision": number,
+            "version": version,
+            "weight": weight / 100,
+            "calibration_known": known,
+        }
+        print(json_library.dumps(told))
     else:
         console().print(
             f"{endpoint}: revision {number} is a canary, {weight:g} % of conversations go to {found.facts.type}. "
             f"Back with: quantplay rollback {endpoint}"
         )
+        if not known:
+            console().print(
+                "Its calibration set was not found here, so drift is looked for against the first days of traffic alone."
+            )
     return 0
+
+
+def calibration_known(store: Store, package: Path, manifest: str) -> bool:
+    """Keep the fingerprint of the package's calibration set, for drift. A release does not fail where that can't be done."""
+    from quantplay.handoff.verify import package_folder
+    from quantplay.live.drift.calibration import calibration_fingerprint
+
+    try:
+        with package_folder(package) as folder:
+            return calibration_fingerprint(store, manifest, folder) is not None
+    except QuantplayError:
+        return False
 
 
 def read_steps(text: str) -> tuple[float, ...]:

@@ -12,7 +12,7 @@ from quantplay.records.place import Fingerprint
 StandingStatus = Literal["confirmed", "stale", "regressed"]
 """confirmed: measured again, within the gate's bounds; stale: not, not conclusively, or not since the stack changed;
 regressed: a bound is broken, the bytes are not the locked ones, or the model is not asked the same."""
-Trigger = Literal["schedule", "stack.upgraded", "by hand"]
+Trigger = Literal["schedule", "stack.upgraded", "drift", "by hand"]
 
 
 class StackChange(Record):

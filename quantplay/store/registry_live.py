@@ -17,7 +17,7 @@ from quantplay.records.traffic import (
     State,
     TrafficPolicy,
 )
-from quantplay.store import gateways, retention, tables, telemetry, traffic
+from quantplay.store import drift, gateways, retention, tables, telemetry, traffic
 from quantplay.store.database import Database
 from quantplay.store.gateways import FeedbackWaiting, GatewaySeen
 from quantplay.store.patience import patiently
@@ -100,6 +100,12 @@ class LiveRegistry(Database):
     ) -> dict[int, dict[tuple[ServedBy, str], int]]:  # fmt: skip
         with self._begin() as connection:
             return telemetry.minutes(connection, endpoint, revision, since)
+
+    @patiently
+    def live_day(self, endpoint: str, day: date, prefix: str) -> dict[str, int]:
+        """What was counted once a day, over all revisions."""
+        with self._begin() as connection:
+            return drift.day_sums(connection, endpoint, day, prefix)
 
     @patiently
     def forget_live(self, *, requests_before: date, minutes_before: int) -> int:

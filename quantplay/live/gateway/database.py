@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from quantplay.live.drift.fingerprint import PREFIX
 from quantplay.live.gateway.ports import Waiting
 from quantplay.records.traffic import CounterRow, FeedbackRow, RequestRow, ServedBy, TrafficPolicy
 from quantplay.store.listen import Listener
@@ -52,12 +53,13 @@ class DatabaseSink:
 
     async def write(self, rows: Sequence[CounterRow], requests: Sequence[RequestRow]) -> None:
         seen, sums = dict(self.seen), dict(self.sums)
-        for row in rows:
+        summed = [row for row in rows if not row.name.startswith(PREFIX)]  # drift is looked for in days, not in sums
+        for row in summed:
             counter = counter_of(row)
             before = seen.get((counter, row.minute), 0)
             seen[counter, row.minute] = max(before, row.value)
             sums[counter] = sums.get(counter, 0) + max(0, row.value - before)
-        totals = [row.model_copy(update={"minute": TOTAL, "value": sums[counter_of(row)]}) for row in latest(rows)]
+        totals = [row.model_copy(update={"minute": TOTAL, "value": sums[counter_of(row)]}) for row in latest(summed)]
         await asyncio.to_thread(lambda: self.open().write_live([*rows, *totals], requests))
         newest = max((minute for _, minute in seen), default=0)
         self.seen = {key: value for key, value in seen.items() if key[1] > newest - LATE_MINUTES}

@@ -112,6 +112,7 @@ async def gateway_open(
             for task in [*tasks, *checks.running]:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            telemetry.hand_over()
             while telemetry.queue.rows or telemetry.counters.waiting:
                 if not await telemetry.flush():
                     log.warning("%d counter rows are lost with this process", len(telemetry.counters.waiting))

@@ -24,3 +24,5 @@ class Limits:
     queued_requests: int = 10_000  # request rows that wait for the sink
     counter_rows: int = 200_000  # rows that wait for the sink, before minutes are merged
     text_characters: int = 8_000  # of a sampled prompt
+    looked_a_minute: int = 300  # conversations whose features are counted for drift; above it only some, drawn by hash
+    handed_seconds: float = 300  # between two times these counts go to the sink

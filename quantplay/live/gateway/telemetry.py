@@ -16,6 +16,7 @@ from quantplay.live.gateway.limits import Limits
 from quantplay.live.gateway.ports import Sink
 from quantplay.live.gateway.redact import stored_text
 from quantplay.live.gateway.table import Route
+from quantplay.live.gateway.watch import Watch
 from quantplay.live.speed import bucket_of
 from quantplay.records.traffic import RequestRow, ServedBy
 
@@ -45,6 +46,7 @@ class Exchange:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     finish: str | None = None
+    opening: bool = False  # the first of its conversation
 
     @property
     def exposed(self) -> Exposed:
@@ -58,12 +60,14 @@ class Telemetry:
         self.counters = Counters(limits.counter_rows)
         self.queue = Queue(limits.queued_requests)
         self.ledger = Ledger(limits.remembered)
+        self.watch, self.handed_at = Watch(limits.looked_a_minute), time.monotonic()
         self.served: dict[tuple[str, ServedBy, int], int] = {}  # (endpoint, arm that answered, status) -> requests
         self.fault: str | None = None  # why the sink takes nothing just now
         self.flushing = asyncio.Lock()
 
     def began(self, exchange: Exchange) -> None:
-        if self.ledger.enter(exchange.exposed):
+        exchange.opening = self.ledger.enter(exchange.exposed)
+        if exchange.opening:
             self.count(exchange.exposed, "conversations")
         self.count(exchange.exposed, "requests")
 
@@ -92,6 +96,8 @@ class Telemetry:
             self.measure(exchange, exposed)
         if exchange.status < 400:
             self.ledger.remember(exchange.id, Answered(exposed, exchange.client))
+            if exchange.opening:
+                self.watch.look(exchange)
         place = (policy.endpoint, exchange.served, exchange.status)
         self.served[place] = self.served.get(place, 0) + 1
         self.queue.put(self.row(exchange, now))
@@ -131,7 +137,14 @@ class Telemetry:
     async def run(self) -> None:
         while True:
             await asyncio.sleep(self.limits.flush_seconds)
+            if time.monotonic() - self.handed_at >= self.limits.handed_seconds:
+                self.hand_over()
             await self.flush()
+
+    def hand_over(self) -> None:
+        """What conversations are like so far today, to the other counts."""
+        self.handed_at = time.monotonic()
+        self.watch.hand_over(self.counters)
 
     async def flush(self) -> bool:
         """Hand the sink all that waits; false where it took nothing."""
