@@ -418,9 +418,10 @@ def gateway(
     admin_port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="/metrics on a port of its own, for this machine only.")
     ] = None,
+    drift: Annotated[bool, typer.Option(help="Count what conversations are like, without their text.")] = True,
 ) -> None:
     """Answer clients from both arms of each endpoint. OpenAI-compatible; the first signal lets streams finish, a second ends them."""
-    start("gateway", policy=policy, records=records, host=host, port=port, admin_port=admin_port)
+    start("gateway", policy=policy, records=records, host=host, port=port, admin_port=admin_port, drift=drift)
 
 
 @app.command()

@@ -69,7 +69,7 @@ def columns(first: str, second: str) -> list[tuple[str, str]]:
         ("", "left"),
         (first, "text"),
         (second, "text"),
-        ("distance, bits", "right"),
+        ("distance", "right"),
         ("limit", "right"),
         ("", "left"),
     ]

@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from quantplay.store.registry import Store
 
 
-def command(policy: Path | None, records: Path | None, host: str, port: int, admin_port: int | None) -> int:
+def command(
+    policy: Path | None, records: Path | None, host: str, port: int, admin_port: int | None, drift: bool = True
+) -> int:  # fmt: skip
     from quantplay.settings import settings
 
     require_gateway()
     from quantplay.live.gateway.files import FileSink, NoSink, PolicyFileSource, read_policies
+    from quantplay.live.gateway.limits import Limits
     from quantplay.live.gateway.serve import serve
 
     if policy is not None:
@@ -44,7 +47,7 @@ def command(policy: Path | None, records: Path | None, host: str, port: int, adm
         source, sink = PolicyFileSource(path=policy), FileSink(folder=records) if records else NoSink()
     asyncio.run(serve(
         source, sink, others=others, history=history, host=host, port=port, admin_port=admin_port, keys=here.gateway_keys,
-        snapshot=here.home / "gateway" / f"policies-{port}.json",
+        snapshot=here.home / "gateway" / f"policies-{port}.json", limits=Limits() if drift else Limits(looked_a_minute=0),
         on_ready=lambda address: print(f"gateway: {address}/v1", flush=True),
     ))  # fmt: skip
     return 0

@@ -19,6 +19,7 @@ On the product database, or on files:
 release_check.py  may a package serve; offline
 release.py        from a package to a policy in force, and back
 tick.py           one look of the judge: read counts, judge, act, remember
+drift/            is traffic still what the package was calibrated for; once a day
 gateway/          the address clients ask, in front of both arms
 """
 

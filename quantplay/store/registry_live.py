@@ -108,6 +108,12 @@ class LiveRegistry(Database):
             return drift.day_sums(connection, endpoint, day, prefix)
 
     @patiently
+    def live_texts(self, endpoint: str, day: date, most: int) -> list[str]:
+        """Prompts of a day that were stored, redacted."""
+        with self._begin() as connection:
+            return drift.day_texts(connection, endpoint, day, most)
+
+    @patiently
     def forget_live(self, *, requests_before: date, minutes_before: int) -> int:
         with self._begin() as connection:
             return telemetry.forget(connection, requests_before=requests_before, minutes_before=minutes_before)

@@ -26,7 +26,7 @@ from quantplay.live.drift.look import LOOKED, findings, look_for_drift
 from quantplay.live.release import release
 from quantplay.records import MadeOf, Manifest
 from quantplay.records.inputs import FileEntry
-from quantplay.records.traffic import CounterRow, PolicyRevision, ServedArm
+from quantplay.records.traffic import CounterRow, PolicyRevision, RequestRow, ServedArm
 from quantplay.store.connect import make_engine, parse_url
 from quantplay.store.registry import Store
 
@@ -140,6 +140,29 @@ def test_another_package_begins_anew_and_the_day_of_a_release_is_no_whole_day(st
     assert [one.day for one in findings(store, NAME)][-2:] == [str(TODAY - timedelta(days=ago)) for ago in (6, 4)]
     released(store, 3, "d" * 64)  # the same package again goes on
     assert look_for_drift(store, NAME).days == 4
+
+
+def test_stored_prompts_are_told_apart_and_only_their_features_are_kept(store: Store) -> None:
+    released(store, 17)
+    for ago in range(16, 0, -1):
+        day = TODAY - timedelta(days=ago)
+        counted(store, day, traffic(day))
+        word = "parcel" if ago <= 2 else "invoice"
+        at = datetime.combine(day, time(12), UTC).timestamp()
+        store.write_live([], [
+            RequestRow(
+                at=at + n, id=f"{day}-{n}", endpoint=NAME, revision=1, assigned="quantized", served="quantized", status=200, total_ms=1,
+                text=f"What about the {word} number {n} of {'ab'[n % 2]} {'cde'[n % 3]}?",
+            )
+            for n in range(60)
+        ])  # fmt: skip
+    found = look_for_drift(store, NAME)
+    assert found.status == "drift"
+    assert found.beyond == {"domain"}
+    assert "A classifier tells the prompts from those before: 1.00 of 1" in found.reasons[0]
+    kept = findings(store, NAME)[0]
+    assert len(kept.prompts) == 60
+    assert not any("invoice" in event.canonical for event in store.events(kind=LOOKED))
 
 
 def test_a_quiet_day_is_said_to_be_one_and_parts_nothing(store: Store) -> None:

@@ -13,9 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import jensenshannon
+from sklearn.metrics import roc_auc_score
 
 from quantplay.live.drift.divergence import divergence, limit, spread_of
-from quantplay.live.drift.features import of_request
+from quantplay.live.drift.domain import area, row_of, told_apart
+from quantplay.live.drift.features import of_request, of_text
 from quantplay.live.drift.fingerprint import EMPTY, FAMILIES, Fingerprint, Tally, fingerprint_of
 from quantplay.live.drift.usual import Day, Usual
 from quantplay.live.drift.verdict import readings, reasons, unlike
@@ -200,3 +202,36 @@ def test_counts_of_a_day_are_handed_over_as_they_stand() -> None:
 
 def test_every_family_has_a_place() -> None:
     assert all(EMPTY.bins(family).shape == (size,) for family, size in FAMILIES.items())
+
+
+# --- the classifier ---------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=4, max_size=60))
+def test_the_area_is_sklearns(pairs: list[tuple[int, bool]]) -> None:
+    scores, labels = np.array([s for s, _ in pairs], dtype=float), np.array([one for _, one in pairs], dtype=float)
+    if 0 < labels.sum() < len(labels):
+        assert area(scores, labels) == pytest.approx(roc_auc_score(labels, scores))
+
+
+def prompts(dice: np.random.Generator, many: int, together: bool) -> list[tuple[int, ...]]:
+    """Prompts about one of two things; in half of them another word stands beside it."""
+    found = []
+    for _ in range(many):
+        first = bool(dice.random() < 0.5)
+        both = "alpha beta" if together else "alpha gamma"
+        found.append(
+            row_of(of_text(f"{both if first else 'delta'} " + " ".join(dice.choice(["a", "b", "c", "d"], 10))))
+        )
+    return found
+
+
+def test_prompts_that_differ_are_told_apart_and_others_are_not() -> None:
+    dice = np.random.default_rng(5)
+    usual = [prompts(dice, 128, True) for _ in range(14)]
+    score, most = told_apart(prompts(dice, 128, True), usual) or (0, 0)
+    assert score < most < 0.8
+    score, most = told_apart(prompts(dice, 128, False), usual) or (0, 0)
+    assert score > most
+    assert told_apart(prompts(dice, 30, True), usual) is None
+    assert told_apart(prompts(dice, 128, True), usual[:3]) is None

@@ -5,6 +5,7 @@ languages.py    scripts and stop words
 fingerprint.py  counts of many; two add up
 divergence.py   Jensen-Shannon, and how large it gets while nothing changes
 usual.py        the days that are taken as usual, with their limits
+domain.py       a classifier, where a share of the prompts is stored
 verdict.py      one day against them, and the calibration set
 words.py        the same in words
 finding.py      what was found, as a record

@@ -16,7 +16,9 @@ class Reading(Record):
     """One family of features on one day."""
 
     family: str
-    distance: float | None  # bits, from the reference; None while there is none
+    distance: (
+        float | None
+    )  # from the reference, in bits; of `domain` a classifier's score; None while nothing is compared
     limit: float | None  # a day like the reference's is hardly ever farther
     beyond: bool
     day: str  # what it is like, in words
@@ -44,6 +46,7 @@ class DriftFinding(Record):
     reasons: tuple[str, ...]  # sentences, the deciding one first
     unlike: tuple[str, ...]  # how the calibration set differs from the traffic from the start; sentences
     fingerprint: Fingerprint | None = None  # of a day that later ones are compared with
+    prompts: tuple[tuple[int, ...], ...] = ()  # features of some of its prompts, where they are stored; likewise
 
     @property
     def beyond(self) -> frozenset[str]:

@@ -12,6 +12,8 @@ from datetime import UTC, date, datetime, timedelta
 
 from quantplay.errors import InputError
 from quantplay.live.drift.calibration import calibration_fingerprint
+from quantplay.live.drift.domain import KEPT, row_of
+from quantplay.live.drift.features import of_text
 from quantplay.live.drift.finding import DriftFinding, Status
 from quantplay.live.drift.fingerprint import PREFIX, Fingerprint, from_counters
 from quantplay.live.drift.usual import Day, Usual
@@ -107,14 +109,18 @@ def known(found: Sequence[DriftFinding], package: Digest | None, day: date) -> K
         if one.due or one.package != package:
             reference, last = [], None
         elif one.fingerprint is not None:
-            reference.append(Day(date=date.fromisoformat(one.day), fingerprint=one.fingerprint))
+            reference.append(Day(date=date.fromisoformat(one.day), fingerprint=one.fingerprint, prompts=one.prompts))
         else:
             last = one
     return Known(reference=tuple(reference), last=last)
 
 
 def compared(store: Store, served: Served, day: date, before: Known) -> DriftFinding:
-    this = Day(date=day, fingerprint=from_counters(store.live_day(served.endpoint, day, PREFIX)))
+    stored = store.live_texts(served.endpoint, day, KEPT)
+    this = Day(
+        date=day, fingerprint=from_counters(store.live_day(served.endpoint, day, PREFIX)),
+        prompts=tuple(row_of(of_text(text)) for text in stored),
+    )  # fmt: skip
     enough, learning = this.fingerprint.size >= LEAST, len(before.reference) < REFERENCE_DAYS
     usual = Usual((*before.reference, this) if enough and learning else before.reference)
     found = readings(usual, this, served.calibration, compare=enough and not learning)
@@ -135,6 +141,7 @@ def compared(store: Store, served: Served, day: date, before: Known) -> DriftFin
         endpoint=served.endpoint, day=day.isoformat(), package=served.package, status=status, due=status == "drift",
         measure=served.measure, conversations=this.fingerprint.seen, looked=this.fingerprint.looked, days=len(usual.days),
         readings=found, reasons=told, unlike=start, fingerprint=this.fingerprint if status == "learning" else None,
+        prompts=this.prompts if status == "learning" else (),
     )  # fmt: skip
 
 

@@ -13,8 +13,8 @@ from quantplay.live.drift.divergence import divergence, limit, pooled, spread_of
 from quantplay.live.drift.fingerprint import EMPTY, FAMILIES, Array, Fingerprint
 
 QUARTER = 91
-CHANCE = 1 / QUARTER / len(FAMILIES)
-"""Of a day beyond one family's limit though nothing changed: all of them together once a quarter, even if such days came in pairs only."""
+CHANCE = 1 / QUARTER / (len(FAMILIES) + 1)
+"""Of a day beyond one family's limit, or the classifier's, though nothing changed: all of them together once a quarter, even if such days came in pairs only."""
 SATURDAY = 5
 ANY = ""  # kind of every day
 STEPS = (
@@ -26,6 +26,7 @@ STEPS = (
 class Day:
     date: date
     fingerprint: Fingerprint
+    prompts: tuple[tuple[int, ...], ...] = ()  # features of some, where they are stored (domain.py)
 
     @property
     def kind(self) -> str:

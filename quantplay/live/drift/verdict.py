@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from quantplay.live.drift.domain import told_apart
 from quantplay.live.drift.finding import Reading
 from quantplay.live.drift.fingerprint import FAMILIES, Fingerprint
 from quantplay.live.drift.usual import Day, Usual
-from quantplay.live.drift.words import change, described
+from quantplay.live.drift.words import DOMAIN, change, described
 
 REFERENCE_DAYS = 14  # two whole weeks
 LEAST = 100  # conversations, by what they tell, from which a day is looked at
@@ -15,7 +16,14 @@ LEAST = 100  # conversations, by what they tell, from which a day is looked at
 
 def readings(usual: Usual, day: Day, calibration: Fingerprint | None, *, compare: bool) -> tuple[Reading, ...]:
     """Every family. compare: `day` against the usual days; the calibration set is compared with those anyway."""
-    return tuple(reading(family, usual, day, calibration, compare) for family in FAMILIES)
+    found = tuple(reading(family, usual, day, calibration, compare) for family in FAMILIES)
+    score = told_apart(day.prompts, [one.prompts for one in usual.days]) if compare else None
+    if score is None:
+        return found
+    return (*found, Reading(
+        family=DOMAIN, distance=score[0], limit=score[1], beyond=score[0] > score[1], day="", reference="", calibration="",
+        from_calibration=None, calibration_limit=None,
+    ))  # fmt: skip
 
 
 def reading(family: str, usual: Usual, day: Day, calibration: Fingerprint | None, compare: bool) -> Reading:

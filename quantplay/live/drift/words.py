@@ -10,8 +10,9 @@ from quantplay.live.drift.languages import LANGUAGES
 
 NAMES = {
     "words": "length of prompts", "turns": "turns", "language": "languages", "form": "code, JSON and tools", "mark": "words in use",
-    "answer": "length of answers",
+    "answer": "length of answers", "domain": "told apart by a classifier",
 }  # fmt: skip
+DOMAIN = "domain"
 FORMS = ((CODE, "code"), (JSON, "JSON"), (TOOLS, "tools"))
 LEAST_SHARE = 0.01
 
@@ -54,6 +55,10 @@ def described(fingerprint: Fingerprint | None, family: str) -> str:
 
 def change(family: str, now: Fingerprint, before: Fingerprint, what: str, distance: float, limit: float) -> str:
     """One sentence: `now` against `before`, which is `what`."""
+    if family == DOMAIN:
+        return (
+            f"A classifier tells the prompts from those before: {distance:.2f} of 1, where up to {limit:.2f} is usual."
+        )
     ours, theirs = described(now, family), described(before, family)
     mine, other = now.bins(family), before.bins(family)
     if family in ("words", "answer"):
