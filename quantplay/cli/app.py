@@ -425,6 +425,27 @@ def gateway(
 
 
 @app.command()
+def platform_gateway(
+    mapping: Annotated[
+        Path, typer.Argument(help="Which Services serve each endpoint's arms, a YAML file.", show_default=False)
+    ],
+    prometheus: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where Envoy's counters are read.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write the routes here, for GitOps.", show_default=False)
+    ] = None,
+    kubectl: Annotated[bool, typer.Option("--kubectl", help="Apply the routes with kubectl.")] = False,
+    every: Annotated[int, typer.Option(min=1, max=300, help="Seconds between two looks at the counters.")] = 15,
+    once: Annotated[
+        bool, typer.Option("--once", help="Write the routes now and end; without another place, print them.")
+    ] = False,
+) -> None:
+    """Have the platform's own gateway split the traffic. Policies become HTTPRoutes (Gateway API), Envoy's counters reach the judge."""
+    start("platform_gateway", mapping=mapping, prometheus=prometheus, out=out, kubectl=kubectl, every=every, once=once)
+
+
+@app.command()
 def down(
     drain: Annotated[bool, typer.Option("--drain", help="Let running jobs finish first.")] = False,
     json: AsJson = False,

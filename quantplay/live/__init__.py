@@ -21,6 +21,7 @@ release.py        from a package to a policy in force, and back
 tick.py           one look of the judge: read counts, judge, act, remember
 drift/            is traffic still what the package was calibrated for; once a day
 gateway/          the address clients ask, in front of both arms
+platform/         the platform's own gateway instead: HTTPRoutes out, Envoy's counters in
 """
 
 from quantplay.live.chart import evidence_chart

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
+import threading
+import time
+import urllib.parse
+import urllib.request
 from collections import defaultdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
+import pytest
 import yaml
 from gateway_parts import gateway_up
 from grafana_queries import FOLDER, Asked, boards, promql_of, queries
+from prometheus_server import MISSING, PROGRAM, prometheus_up
 
 PROMQL = queries("prometheus")
 ASKED = Asked(start=0, end=3600, variables={"endpoint": "chat"})
@@ -30,7 +39,10 @@ def exposed(text: str) -> dict[str, set[str]]:
 def metrics_of_a_gateway(folder: Path) -> str:
     async def asked() -> str:
         async with gateway_up(folder, weight=1.0) as bench:
-            await bench.post()
+            answer = await bench.post()
+            disliked = {"id": answer.json["id"], "signal": "thumbs_down"}
+            async with bench.session.post(bench.url + "/feedback", json=disliked) as taken:
+                assert taken.status < 300
             await bench.post(stream=True)
             async with bench.session.get(bench.url.removesuffix("/v1") + "/metrics") as answer:
                 return await answer.text()
@@ -53,6 +65,33 @@ def test_every_metric_and_label_that_is_asked_for_is_exposed(tmp_path: Path) -> 
         assert wanted <= known, query.name
         if any("endpoint" in found[name] for name in names):
             assert 'endpoint="chat"' in text, f"{query.name} mixes endpoints"
+
+
+@pytest.mark.skipif(PROGRAM is None, reason=MISSING)
+def test_a_real_prometheus_answers_every_query_from_a_gateways_metrics(tmp_path: Path) -> None:
+    text = metrics_of_a_gateway(tmp_path)
+
+    class Exporter(BaseHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "text/plain; version=0.0.4")
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Exporter) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with prometheus_up(tmp_path, {"gateway": f"127.0.0.1:{server.server_address[1]}/metrics"}) as url:
+            time.sleep(2.5)  # two scrapes: rates need them
+            for query in PROMQL:
+                asked = urllib.parse.urlencode({"query": promql_of(query.text, ASKED)})
+                with urllib.request.urlopen(f"{url}/api/v1/query?{asked}", timeout=10) as answer:
+                    found = json.loads(answer.read())
+                assert found["status"] == "success", query.name
+                assert found["data"]["result"], f"{query.name} shows nothing"
+        server.shutdown()
 
 
 def test_every_label_of_a_legend_is_left_by_its_query() -> None:
