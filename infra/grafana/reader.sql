@@ -6,6 +6,7 @@ GRANT SELECT ON
     quantplay.events,
     quantplay.incidents,
     quantplay.live_counters,
+    quantplay.live_gateways,
     quantplay.live_judgements,
     quantplay.packages,
     quantplay.plans,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def command(mapping: Path, prometheus: str | None, out: Path | None, kubectl: bool, every: int, once: bool) -> int:
     from quantplay.cli.gateway import database
-    from quantplay.live.gateway.database import DatabaseSink, DatabaseSource
+    from quantplay.live.gateway.database import DatabaseOthers, DatabaseSink, DatabaseSource
     from quantplay.live.platform.envoy import EnvoyGateway
     from quantplay.live.platform.follow import Following
     from quantplay.live.platform.mapping import read_mapping
@@ -43,7 +43,7 @@ def command(mapping: Path, prometheus: str | None, out: Path | None, kubectl: bo
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     following = Following(
         gateway=gateway, source=DatabaseSource(open=opened), sink=DatabaseSink(open=opened),
-        settle_seconds=places.settle_seconds,
+        beat=DatabaseOthers(open=opened).beat, settle_seconds=places.settle_seconds,
     )  # fmt: skip
     asyncio.run(following.run(every))
     return 0

@@ -31,6 +31,7 @@ TABLES = {
         "signal", "quantized", "quantized_rate", "full_precision", "full_precision_rate", "ratio",
     ],
     "Verdicts": ["time", "action", "cause", "reasons"],
+    "Gateways that are there": ["gateway", "version", "in_force", "seconds_ago"],
     "Changes of traffic": ["time", "text", "tags"],
     "variable endpoint": ["endpoint"],
     "variable revision": ["revision"],
@@ -227,6 +228,16 @@ def test_what_was_ordered_and_noted_is_what_the_pointer_was(seeded: Seeded) -> N
     assert [row["endpoint"] for row in seeded.rows("variable endpoint")] == ["chat", "other"]
     put_in_force(store)
     assert [row["revision"] for row in seeded.rows("variable revision")] == [2, 1]
+
+
+def test_gateways_that_said_they_are_there_and_those_alone(seeded: Seeded) -> None:
+    store = seeded.store
+    store.gateway_is_there(str(UUID(int=1)), "rack-1 77", {"chat": 1, "other": 1})
+    store.gateway_is_there(str(UUID(int=2)), "rack-2 78", {"other": 1})
+    store.roll_back("chat", actor="tester", reason="bad answers")
+    (row,) = seeded.rows("Gateways that are there")
+    assert (row["gateway"], row["version"], row["in_force"]) == ("rack-1 77", 1, 2)
+    assert 0 <= row["seconds_ago"] < 60
 
 
 def test_verdicts_and_evidence_are_what_the_judge_wrote(seeded: Seeded) -> None:

@@ -20,7 +20,7 @@ from envoy_proxy import Envoy, cluster_name, envoy_up, new_envoy
 from prometheus_server import MISSING, PROGRAM, prometheus_up
 
 from quantplay.errors import InputError, ServiceUnavailable
-from quantplay.live.gateway.database import DatabaseSink, DatabaseSource
+from quantplay.live.gateway.database import DatabaseOthers, DatabaseSink, DatabaseSource
 from quantplay.live.platform.envoy import EnvoyGateway
 from quantplay.live.platform.follow import Following
 from quantplay.live.platform.gateway_api import http_route
@@ -139,6 +139,7 @@ def following(platform: Platform, prometheus: str) -> Iterator[None]:
     gateway = EnvoyGateway(mapping=MAPPING, output=output, prometheus=Prometheus(url=prometheus))
     work = Following(
         gateway=gateway, source=DatabaseSource(open=lambda: platform.store), sink=DatabaseSink(open=lambda: platform.store),
+        beat=DatabaseOthers(open=lambda: platform.store).beat,
         settle_seconds=MAPPING.settle_seconds, tell=platform.said.append,
     )  # fmt: skip
     loop = asyncio.new_event_loop()
@@ -243,6 +244,7 @@ def test_what_only_model_servers_and_the_team_know_comes_along(tmp_path: Path) -
             f'vllm:time_to_first_token_seconds_bucket{{arm="q4",le="{le}"}} {count}' for le, count in counts.items()
         ]
         lines.append(f'feedback_total{{arm="q4",kind="down"}} {thumbs}')
+        lines.append('envoy_cluster_upstream_rq_total{envoy_cluster_name="httproute/models/chat/rule/0/backend/0"} 0')
         lines.append('envoy_cluster_upstream_rq_completed{envoy_cluster_name="own/q4"} ' + str(quick + slow))
         return "\n".join(lines) + "\n"
 

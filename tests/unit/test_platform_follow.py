@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,11 +51,17 @@ class Gateway:
 class Store:
     rows: list[CounterRow] = field(default_factory=list)
     away: bool = False
+    beats: list[dict[str, int]] = field(default_factory=list)
 
     async def write(self, rows: Sequence[CounterRow], requests: Sequence[RequestRow]) -> None:
         if self.away:
             raise ServiceUnavailable("away")
         self.rows += rows
+
+    async def beat(self, source: str, versions: Mapping[str, int]) -> None:
+        if self.away:
+            raise ServiceUnavailable("away")
+        self.beats.append(dict(versions))
 
     async def policies(self) -> AsyncIterator[tuple[TrafficPolicy, ...]]:
         yield ()
@@ -75,7 +81,7 @@ class Desk:
     def __init__(self) -> None:
         self.gateway, self.store, self.now, self.said = Gateway(), Store(), 0.0, []
         self.work = Following(
-            gateway=self.gateway, source=self.store, sink=self.store, settle_seconds=SETTLE, tell=self.said.append,
+            gateway=self.gateway, source=self.store, sink=self.store, beat=self.store.beat, settle_seconds=SETTLE, tell=self.said.append,
             clock=lambda: self.now,
         )  # fmt: skip
 
@@ -162,11 +168,21 @@ def test_counts_wait_while_the_store_is_away_and_the_judge_hears_nothing_while_p
     before = len(desk.store.rows)
     desk.count(15, conversations=50)
     assert len(desk.store.rows) == before  # silence, which the judge calls blind
+    assert len(desk.store.beats) == 2
     desk.gateway.fault = InputError("Prometheus refuses a selector of the mapping")
     desk.count(15)
     desk.gateway.fault = None
     desk.count(15)
     assert desk.store.counted == {("quantized", "conversations"): 57}
+
+
+def test_a_night_without_a_request_is_quiet_and_says_so() -> None:
+    desk = Desk()
+    desk.order(policy(4))
+    for _ in range(3):
+        desk.count(15)
+    assert desk.store.beats == [{"chat": 4}] * 3
+    assert desk.store.rows == []
 
 
 def test_two_orders_at_once_arrive_in_their_order() -> None:

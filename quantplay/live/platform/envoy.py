@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from quantplay.errors import InputError
+from quantplay.errors import InputError, ServiceUnavailable
 from quantplay.live.platform.gateway_api import manifest
 from quantplay.live.platform.mapping import ARMS, Mapping
 from quantplay.live.platform.outputs import Output
@@ -22,7 +22,7 @@ from quantplay.records.traffic import ServedBy, TrafficPolicy
 
 FIRST_SECONDS = 300.0  # how far back the first look goes, to learn where counters stand
 LONGEST_SECONDS = 3600.0  # and any other
-AGAIN_SECONDS = 60.0  # that are read once more: a sample's time is when its scrape began
+AGAIN_SECONDS = 120.0  # that are read once more: a sample's time is when its scrape began
 
 
 @dataclass(kw_only=True)
@@ -49,6 +49,7 @@ class EnvoyGateway:
         endpoint, now = policy.endpoint, self.clock()
         before = self.read_until.get(endpoint)
         start = now - FIRST_SECONDS if before is None else max(before - AGAIN_SECONDS, now - LONGEST_SECONDS)
+        alive = self.alive(endpoint, start, now)
         # All of it is read before any of it counts: an answer that is missing must not leave half a look.
         found: dict[tuple[ServedBy, str], list[Series]] = {
             (arm, name): self.prometheus.series(selector, start, now)
@@ -56,7 +57,7 @@ class EnvoyGateway:
             for name, selector in self.selectors(endpoint, arm).items()
         }
         rises = self.rises.setdefault(endpoint, Rises())
-        rises.meet(series for one in found.values() for series in one)
+        rises.meet([*alive, *(series for one in found.values() for series in one)])
         risen: dict[tuple[ServedBy, str], int] = {}
         for (arm, name), series in found.items():
             if name == "first_token":
@@ -74,11 +75,23 @@ class EnvoyGateway:
                 risen[arm, "requests"] = risen[arm, "conversations"]
         return risen
 
+    def alive(self, endpoint: str, start: float, now: float) -> list[Series]:
+        """Requests begun at full precision, which every Envoy that has the route tells, also of none. Raises ServiceUnavailable where it is silent."""
+        assert self.prometheus is not None
+        found = self.prometheus.series(
+            f"envoy_cluster_upstream_rq_total{{{self.label(endpoint, ARMS[0])}}}", start, now
+        )
+        if not any(at > now - AGAIN_SECONDS for series in found for at, _ in series.samples):
+            raise ServiceUnavailable(
+                "Prometheus scraped no Envoy that has this route lately", value=self.cluster(endpoint, ARMS[0]),
+                fix="look at the route's status, and at Prometheus' targets; name the mapping's `cluster` where it is called otherwise",
+            )  # fmt: skip
+        return found
+
     def selectors(self, endpoint: str, arm: ServedBy) -> dict[str, str]:
         """Counter -> its series in Prometheus."""
         place = self.mapping.endpoints[endpoint].arm(arm)
-        cluster = place.cluster or self.cluster(endpoint, arm)
-        label = 'envoy_cluster_name="' + cluster.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        label = self.label(endpoint, arm)
         found = {
             "conversations": f"envoy_cluster_upstream_rq_completed{{{label}}}",
             "error": f'envoy_cluster_upstream_rq_xx{{envoy_response_code_class="5",{label}}}',
@@ -87,9 +100,15 @@ class EnvoyGateway:
         return found | ({"first_token": place.first_token} if place.first_token else {})
 
     def cluster(self, endpoint: str, arm: ServedBy) -> str:
-        """What Envoy Gateway calls an arm's cluster."""
+        """What Envoy calls an arm's cluster."""
         route = f"{self.mapping.namespace}/{self.mapping.route_of(endpoint)}"
-        return f"httproute/{route}/rule/0/backend/{ARMS.index(arm)}"
+        return (
+            self.mapping.endpoints[endpoint].arm(arm).cluster or f"httproute/{route}/rule/0/backend/{ARMS.index(arm)}"
+        )
+
+    def label(self, endpoint: str, arm: ServedBy) -> str:
+        name = self.cluster(endpoint, arm).replace("\\", "\\\\").replace('"', '\\"')
+        return f'envoy_cluster_name="{name}"'
 
 
 def first_tokens(found: list[Series], rises: Rises, slow_seconds: float) -> dict[str, int]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from quantplay.errors import InputError, MissingDependency, ServiceUnavailable
@@ -20,6 +20,8 @@ from quantplay.records.traffic import TrafficPolicy
 log = logging.getLogger("quantplay.platform")
 AGAIN_SECONDS = 2.0  # until what failed is tried again
 FAULTS = (ServiceUnavailable, InputError, MissingDependency)
+Beat = Callable[[str, Mapping[str, int]], Awaitable[None]]
+"""Says that this process, by the source of its counters, sees these endpoints at these versions: quiet, and not blind."""
 
 
 @dataclass(kw_only=True)
@@ -29,6 +31,7 @@ class Following:
     gateway: PlatformGateway
     source: PolicySource
     sink: Sink
+    beat: Beat
     settle_seconds: float
     tell: Callable[[str], object] = log.warning
     clock: Callable[[], float] = time.monotonic
@@ -87,7 +90,8 @@ class Following:
                 self.tell(told)
 
     async def count(self) -> None:
-        """Read what was counted since, and hand it on. Counts that came too close to a change are nobody's."""
+        """Read what was counted since, hand it on, and say so. Counts that came too close to a change are nobody's."""
+        seen: dict[str, int] = {}
         for name in sorted(self.ordered):
             policy = self.ordered[name][0]
             try:
@@ -96,6 +100,7 @@ class Following:
                 self.fault(f"counts of {name}", error)
                 continue
             self.well(f"counts of {name}")
+            seen[name] = policy.version
             ordered, since = self.ordered[name]
             if ordered != policy or self.clock() - since < self.settle_seconds:
                 self.settled.pop(name, None)
@@ -104,14 +109,15 @@ class Following:
                 for (arm, counted), number in risen.items():
                     self.counters.add(name, policy.revision, arm, counted, number)
             self.settled[name] = policy
-        await self.flush()
+        await self.hand_on(seen)
 
-    async def flush(self) -> None:
+    async def hand_on(self, seen: Mapping[str, int]) -> None:
         pending = self.counters.pending()
-        if not pending:
-            return
         try:
-            await self.sink.write([self.counters.row(*each) for each in pending], ())
+            if pending:
+                await self.sink.write([self.counters.row(*each) for each in pending], ())
+            if seen:
+                await self.beat(self.counters.source, seen)
         except ServiceUnavailable as error:
             self.fault("the store", error)
             return

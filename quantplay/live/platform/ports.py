@@ -28,6 +28,6 @@ class PlatformGateway(Protocol):
     def counters(self, policy: TrafficPolicy) -> Rise:
         """What was counted at the policy's endpoint since the last call; the first call says where counting begins.
 
-        Raises ServiceUnavailable where nobody knows; what was counted meanwhile comes with the next answer.
+        Nothing means that nobody asked. Raises ServiceUnavailable where nobody knows; what was counted meanwhile comes with the next answer.
         """
         ...
