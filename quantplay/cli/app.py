@@ -105,10 +105,17 @@ def pilot(
         str,
         typer.Argument(metavar="[PLAN]", help="pass, close (mixed precision follows) or broken (training follows)."),
     ] = "pass",
+    live: Annotated[
+        bool, typer.Option("--live", help="Serve its package, swap in a damaged model, see it taken back: play 8.")
+    ] = False,
+    picture: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where the PNG of --live goes; below quantplay's home by default."),
+    ] = None,
     json: AsJson = False,
 ) -> None:
-    """Run the example of the repository. A small real model, from full precision to the package."""
-    start("pilot", name=plan, json=json)
+    """Run the example of the repository. A small real model, from full precision to the package; with --live under traffic."""
+    start("pilot", name=plan, live=live, picture=picture, json=json)
 
 
 @app.command()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from quantplay.errors import InputError
 
 if TYPE_CHECKING:
+    from quantplay.cli.run_records import RunRecords
     from quantplay.plan import Plan
     from quantplay.records import Role
 
@@ -22,8 +23,20 @@ WHAT = {
 """Stage -> why somebody is asked."""
 
 
-def command(name: str = "pass", json: bool = False) -> int:
-    from quantplay.cli.run import require_runnable, run_and_read, tell
+def command(name: str = "pass", live: bool = False, picture: Path | None = None, json: bool = False) -> int:
+    from quantplay.cli.run import tell
+
+    if live or picture is not None:
+        from quantplay.cli import pilot_live
+
+        return pilot_live.command(name, live, picture, json)
+    records, page = run_pilot(name)
+    return tell(records, page, json=json)
+
+
+def run_pilot(name: str) -> tuple[RunRecords, str]:
+    """The plan from baseline to package, or as far as it comes; what it left, and its page in Prefect."""
+    from quantplay.cli.run import require_runnable, run_and_read
     from quantplay.cli.sign import say
     from quantplay.plan_file import read_plan
 
@@ -40,7 +53,7 @@ def command(name: str = "pass", json: bool = False) -> int:
         for role in records.stage.missing:
             sign_as(role, records.awaiting.run, keys / role)
         records, page = run_and_read(plan, records.awaiting.run)
-    return tell(records, page, json=json)
+    return records, page
 
 
 def find_plan(name: str) -> Path:

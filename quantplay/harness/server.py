@@ -46,28 +46,28 @@ class Server:
 
 @contextlib.contextmanager
 def served(
-    serving: Serving, *, start_seconds: float = START_SECONDS, on_progress: Report | None = None
-) -> Iterator[Server]:
+    serving: Serving, *, alias: str | None = None, start_seconds: float = START_SECONDS, on_progress: Report | None = None
+) -> Iterator[Server]:  # fmt: skip
     """A server of `serving.model` for as long as the block runs.
 
-    The alias holds a random part, so a stranger that took the port can't be mistaken for it. Raises MissingDependency where
+    The alias holds a random part, unless one is given, so a stranger that took the port can't be mistaken for it. Raises MissingDependency where
     the runtime is not installed, ChildProcessFailed where it ends, also under the requests of the block, ServiceUnavailable where
     it does not come up in `start_seconds`, IntegrityError where another model answers.
     """
     fingerprint = described(serving)
     for last in (False, False, True):
-        alias, port = f"{serving.model.stem}-{secrets.token_hex(4)}", free_port()
+        name, port = alias or f"{serving.model.stem}-{secrets.token_hex(4)}", free_port()
         with tempfile.TemporaryFile() as log:
-            keeper = start(command(serving, alias, HOST, port), serving.threads, log)
+            keeper = start(command(serving, name, HOST, port), serving.threads, log)
             try:
                 try:
-                    wait_until_ready(keeper, port, alias, log, start_seconds, on_progress)
+                    wait_until_ready(keeper, port, name, log, start_seconds, on_progress)
                 except ChildProcessFailed as error:
                     if last or not any(text in error.what for text in ADDRESS_TAKEN):
                         raise
                     continue
                 server = Server(
-                    url=f"http://{HOST}:{port}/v1", alias=alias, pid=kept_by(keeper.pid), runtime=serving.runtime,
+                    url=f"http://{HOST}:{port}/v1", alias=name, pid=kept_by(keeper.pid), runtime=serving.runtime,
                     fingerprint=fingerprint,
                 )  # fmt: skip
                 try:

@@ -81,7 +81,9 @@ class Page:
         def read() -> Mapping[str, Remembered]:
             return {one.endpoint: history.read(one.endpoint, one.revision) for one in policies}
 
-        self.reading = self.reading or asyncio.create_task(asyncio.to_thread(read))
+        if self.reading is None:
+            self.reading = asyncio.create_task(asyncio.to_thread(read))
+            self.reading.add_done_callback(lambda task: task.cancelled() or task.exception())  # nobody may come for it
         done, _ = await asyncio.wait({self.reading}, timeout=PATIENCE_SECONDS)
         if not done:
             return (
