@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import sys
 from collections import Counter
 from itertools import islice, pairwise
 from pathlib import Path
 
 import pytest
 
+from quantplay.cli import pilot
+from quantplay.errors import MissingDependency
 from quantplay.evalset import EvalItem, read_items
+from quantplay.harness import server_command
 from quantplay.live.show.picture import rates
 from quantplay.live.show.story import Moment
 from quantplay.live.show.traffic import COMPLAINS, NOISE, Conversation, Turn, conversations, reaction, right
@@ -79,3 +84,16 @@ def test_rates_are_over_enough_seconds_and_conversations() -> None:
     fast = [moment(3 * n, 100 * n, n) for n in range(10)]
     assert [at for at, _ in rates(fast, "quantized", "thumbs_down")] == [9, 12, 15, 18, 21, 24, 27]
     assert rates(fast, "full_precision", "thumbs_down") == []
+
+
+@pytest.mark.parametrize(("lacking", "extra"), [("uvicorn", "gateway"), ("starlette_context", "server")])
+def test_without_what_it_runs_on_it_says_how_to_install_it(
+    lacking: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(server_command, "find_spec", lambda name: None if name == lacking else find(name))
+    monkeypatch.setitem(sys.modules, lacking, None)
+    with pytest.raises(MissingDependency) as raised:
+        pilot.command(live=True)
+    assert lacking in raised.value.what
+    assert f"quantplay[{extra}]" in str(raised.value.fix)
