@@ -16,9 +16,11 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 import store_samples as samples
+from factories import made_package
 
 from quantplay.digest import digest_of_file
 from quantplay.errors import InputError
+from quantplay.handoff.pack import write_package
 from quantplay.live.drift.calibration import KEPT, calibration_fingerprint
 from quantplay.live.drift.features import of_request, of_text
 from quantplay.live.drift.fingerprint import Fingerprint, fingerprint_of
@@ -146,7 +148,7 @@ def test_stored_prompts_are_told_apart_and_only_their_features_are_kept(store: S
     released(store, 17)
     for ago in range(16, 0, -1):
         day = TODAY - timedelta(days=ago)
-        counted(store, day, traffic(day))
+        counted(store, day, traffic(day, many=150))
         word = "parcel" if ago <= 2 else "invoice"
         at = datetime.combine(day, time(12), UTC).timestamp()
         store.write_live([], [
@@ -233,6 +235,12 @@ def test_the_calibration_set_is_found_and_a_set_unlike_the_traffic_is_said_at_on
     assert found.status == "learning"
     assert any("hold code, calibration 100 %" in one for one in found.unlike)
     assert "does not look like the traffic" in findings(store, NAME)[0].reasons[-1]
+
+
+def test_a_package_alone_carries_its_calibration_set(store: Store, tmp_path: Path) -> None:
+    package = write_package(made_package(tmp_path / "run"), tmp_path / "packed" / "package")
+    found = calibration_fingerprint(store, package.manifest, Path(package.path))
+    assert found == fingerprint_of(of_text(f"order {number} day?") for number in range(4))
 
 
 def test_a_calibration_set_that_was_changed_is_not_taken(store: Store, tmp_path: Path) -> None:

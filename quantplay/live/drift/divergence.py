@@ -9,13 +9,13 @@ wide the cloud is, and widened, because days resemble the days before them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from quantplay.live.drift.fingerprint import Array, Fingerprint
 
-REPLICATES = 4000
+REPLICATES, BLOCK = 4000, 100
 WIDENED = 2.0
 """Variance of a later day around the reference's centre, over what the reference's days show around it.
 
@@ -55,25 +55,30 @@ def spread_of(days: Sequence[Fingerprint], kinds: Sequence[object], family: str)
     return found
 
 
-def limit(
-    centre: Array, spread: Array, sizes: tuple[float, float], chance: float, *, kinds: int = 1, seed: int = 0
-) -> float:
+def limit(centre: Array, spread: Array, sizes: tuple[float, float], chance: float, *, kinds: int = 1) -> float:
     """The divergence from `centre` that a day exceeds with probability `chance` while nothing changes.
 
-    sizes: conversations of the day and of the centre; centre: counts, (bins,); spread: deviations of the reference's days, (days, bins); kinds: centres they were taken from. With one day
-    nothing is known about days, and only sampling counts. Same input, same limit.
+    sizes: conversations of the day and of the centre; centre: counts, (bins,); spread: deviations of the reference's days, (days, bins);
+    kinds: centres they were taken from. With one day nothing is known about days, and only sampling counts. Same input, same limit.
     """
-    dice = np.random.default_rng(seed)
+    found = np.concatenate(list(unchanged(centre, spread, sizes, kinds)))
+    return float(np.quantile(found, 1 - chance, method="higher"))
+
+
+def unchanged(centre: Array, spread: Array, sizes: tuple[float, float], kinds: int) -> Iterator[Array]:
+    """Divergences of `REPLICATES` days that did not change, `BLOCK` at a time."""
+    dice = np.random.default_rng(0)
     free = len(spread) - kinds
     # Half a conversation more in every bin: what was not seen yet is rare, not impossible (Jeffreys' prior).
-    points = np.broadcast_to(np.sqrt(normalised(centre + 0.5)), (REPLICATES, len(centre)))
-    if free > 0 and spread.any():
-        freedom = max(LEAST_FREEDOM, free)
-        scale = np.sqrt(WIDENED / free * freedom / dice.chisquare(freedom, (REPLICATES, 1)))
-        points = points + scale * (dice.standard_normal((REPLICATES, len(spread))) @ spread)
+    middle = np.sqrt(normalised(centre + 0.5))
     size = 1 / sum(
         1 / max(1.0, each) for each in sizes
     )  # of one sample as far from a known centre as these are from each other
-    drawn = dice.poisson(size * normalised(np.square(np.maximum(0.0, points)))).astype(float)
-    found = divergence(drawn, centre)
-    return float(np.quantile(found, 1 - chance, method="higher"))
+    for _ in range(REPLICATES // BLOCK):
+        points = np.broadcast_to(middle, (BLOCK, len(centre)))
+        if free > 0 and spread.any():
+            freedom = max(LEAST_FREEDOM, free)
+            scale = np.sqrt(WIDENED / free * freedom / dice.chisquare(freedom, (BLOCK, 1)))
+            points = points + scale * (dice.standard_normal((BLOCK, len(spread))) @ spread)
+        drawn = dice.poisson(size * normalised(np.square(np.maximum(0.0, points))))
+        yield divergence(drawn.astype(float), centre)

@@ -20,6 +20,7 @@ FAMILIES: dict[str, int] = {
     "answer": LAST_LENGTH + 1,
 }  # fmt: skip
 """What is compared -> how many bins it has."""
+NAMES = {family: tuple(f"{family}:{number}" for number in range(size)) for family, size in FAMILIES.items()}
 PREFIX = "drift_"  # of the gateway's counters
 LOOKED, SEEN, SQUARES = "looked", "seen", "squares"
 Count = Annotated[int, Field(ge=0)]
@@ -54,10 +55,8 @@ class Fingerprint(Record):
 
     def bins(self, family: str) -> Array:
         """Counts of one family, shape (bins,)."""
-        found = np.zeros(FAMILIES[family])
-        for number in range(len(found)):
-            found[number] = self.counts.get(f"{family}:{number}", 0)
-        return found
+        get = self.counts.get
+        return np.array([get(name, 0) for name in NAMES[family]], dtype=np.float64)
 
     def counters(self) -> dict[str, int]:
         """As a gateway's counters."""

@@ -39,6 +39,7 @@ class Usual:
     def __init__(self, days: Sequence[Day]) -> None:
         self.days = tuple(days)
         self.fingerprint = reduce(add, (day.fingerprint for day in days), EMPTY)
+        self.everywhere = {family for family in FAMILIES if all(day.fingerprint.bins(family).any() for day in days)}
         self.limits: dict[tuple[str, str, int], float] = {}
         self.spreads: dict[tuple[str, bool], Array] = {}
         self.centres: dict[tuple[str, str], Array] = {}
@@ -58,27 +59,33 @@ class Usual:
         """How far (bits) one more day, or any draw, of `size` conversations is at most from the centre of a kind."""
         step = math.floor(STEPS * math.log2(max(1.0, size)))
         if (family, kind, step) not in self.limits:
-            kinds = [ANY if kind == ANY else day.kind for day in self.days]
-            if (family, kind == ANY) not in self.spreads:
-                self.spreads[family, kind == ANY] = spread_of([day.fingerprint for day in self.days], kinds, family)
-            self.limits[family, kind, step] = limit(
-                self.centre(family, kind), self.spreads[family, kind == ANY], (2 ** (step / STEPS), self.size(family, kind)), CHANCE,
-                kinds=len(set(kinds)),
-            )  # fmt: skip
+            centre, spread, sizes, kinds = self.around(family, kind, 2 ** (step / STEPS))
+            self.limits[family, kind, step] = limit(centre, spread, sizes, CHANCE, kinds=kinds)
         return self.limits[family, kind, step]
+
+    def around(self, family: str, kind: str, size: float) -> tuple[Array, Array, tuple[float, float], int]:
+        """What a limit is worked out from: centre, deviations of the days, sizes of a day and of the centre, number of kinds."""
+        kinds = [ANY if kind == ANY else day.kind for day in self.days]
+        if (family, kind == ANY) not in self.spreads:
+            self.spreads[family, kind == ANY] = spread_of([day.fingerprint for day in self.days], kinds, family)
+        sizes = (size, self.size(family, kind))
+        return self.centre(family, kind), self.spreads[family, kind == ANY], sizes, len(set(kinds))
 
     def nearest(self, family: str, fingerprint: Fingerprint) -> tuple[float, float] | None:
         """(distance, limit) from the kind of days it resembles most: a holiday on a Monday is like a Sunday.
 
         None where the day or one of the usual days has nothing of the family.
         """
+        found = self.distance(family, fingerprint)
+        return None if found is None else (found[0], self.limit(family, found[1], fingerprint.size_of(family)))
+
+    def distance(self, family: str, fingerprint: Fingerprint) -> tuple[float, str] | None:
+        """(distance, kind of days it resembles most)."""
         counts = fingerprint.bins(family)
-        if not counts.any() or not all(day.fingerprint.bins(family).any() for day in self.days):
+        if family not in self.everywhere or not counts.any():
             return None
-        away, kind = min(
-            (float(divergence(counts, self.centre(family, kind))), kind) for kind in {day.kind for day in self.days}
-        )
-        return away, self.limit(family, kind, fingerprint.size_of(family))
+        kinds = {day.kind for day in self.days}
+        return min((float(divergence(counts, self.centre(family, kind))), kind) for kind in kinds)
 
     def drawn(self, family: str, fingerprint: Fingerprint) -> tuple[float, float] | None:
         """(distance, limit) of conversations drawn from all these days, such as a calibration set's."""
