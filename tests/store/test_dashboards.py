@@ -7,7 +7,7 @@ import random
 import subprocess
 import time
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -201,6 +201,17 @@ def test_shares_and_conversations_are_those_that_were_counted(seeded: Seeded) ->
     assert seeded.lines("Share of the quantized model", "B") == pytest.approx(shares)
     a_minute = {key: count * 60 / 300 for key, count in counted.items()}
     assert seeded.lines("Conversations a minute") == pytest.approx(a_minute)
+
+
+def test_minutes_that_became_hours_show_their_mean_and_the_same_sums(seeded: Seeded) -> None:
+    seeded.store.roll_up_live(seeded.start // 60 + 120)
+    seeded.asked = replace(seeded.asked, start=seeded.start - 3600)
+    hours: dict[tuple[int, str], float] = defaultdict(float)
+    for (slot, arm), count in seeded.sums("conversations").items():
+        hours[slot // 3600 * 3600, arm] += count / 60
+    assert seeded.lines("Conversations a minute") == pytest.approx(dict(hours))
+    whole = {arm: sum(n for (_, at), n in seeded.sums("conversations").items() if at == arm) for arm in ARMS}
+    assert sum(seeded.lines("Conversations a minute").values()) * 60 == pytest.approx(sum(whole.values()))
 
 
 @pytest.mark.parametrize("signal", SIGNALS)
