@@ -152,6 +152,9 @@ def test_the_mapping_of_the_page_is_one(tmp_path: Path) -> None:
     ({"settle_seconds": -1}, "settle_seconds"),
     ({"gateway": {}}, "gateway.name"),
     ({"endpoints": {}}, "endpoints"),
+    *(({"endpoints": {"chat": MAPPING.endpoints["chat"].body() | bad}}, name) for bad, name in (
+        ({"hostnames": ["a..b"]}, "hostnames"), ({"path": "v1"}, "path"), ({"path": "/v1/../x"}, "path"), ({"path": "/v1?x"}, "path"),
+    )),
     ({"endpoints": {"chat": {"full_precision": {"service": "a", "port": 1}}}}, "quantized"),
     ({"endpoints": {"chat": {"full_precision": {"service": "a", "port": 1}, "quantized": {"service": "b", "port": 1, "first_token": "rate(x[1m])"}}}}, "first_token"),
     ({"endpoints": {"chat": {"full_precision": {"service": "a", "port": 1}, "quantized": {"service": "b", "port": 1, "counts": {"errors": "x"}}}}}, "counts"),

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from quantplay.errors import InputError, MissingDependency, ServiceUnavailable
+from quantplay.errors import InputError, QuantplayError, ServiceUnavailable
 from quantplay.live.gateway.counters import Counters
 from quantplay.live.gateway.limits import Limits
 from quantplay.live.gateway.ports import PolicySource, Sink
@@ -19,7 +19,6 @@ from quantplay.records.traffic import TrafficPolicy
 
 log = logging.getLogger("quantplay.platform")
 AGAIN_SECONDS = 2.0  # until what failed is tried again
-FAULTS = (ServiceUnavailable, InputError, MissingDependency)
 Beat = Callable[[str, Mapping[str, int]], Awaitable[None]]
 """Says that this process, by the source of its counters, sees these endpoints at these versions: quiet, and not blind."""
 
@@ -61,7 +60,7 @@ class Following:
                     self.well("policies")
                     if self.table.apply(policies):
                         await self.order()
-            except FAULTS as error:
+            except QuantplayError as error:
                 self.fault("policies", error)
             await asyncio.sleep(AGAIN_SECONDS)
 
@@ -82,7 +81,7 @@ class Following:
                     continue
                 try:
                     told = await asyncio.to_thread(self.gateway.write, wanted)
-                except FAULTS as error:
+                except QuantplayError as error:
                     self.fault(name, error)
                     continue
                 self.well(name)
@@ -96,7 +95,7 @@ class Following:
             policy = self.ordered[name][0]
             try:
                 risen = await asyncio.to_thread(self.gateway.counters, policy)
-            except FAULTS as error:
+            except QuantplayError as error:
                 self.fault(f"counts of {name}", error)
                 continue
             self.well(f"counts of {name}")

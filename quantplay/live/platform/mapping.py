@@ -14,7 +14,9 @@ from quantplay.records.base import Record
 from quantplay.records.traffic import EndpointName, ServedBy
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
-Host = Annotated[str, Field(pattern=r"^(\*\.)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
+Host = Annotated[
+    str, Field(pattern=r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", max_length=253)
+]
 Selector = Annotated[str, Field(pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*(\{[^{}]*\})?$", max_length=1000)]
 """Series of a metric in PromQL: `name` or `name{label="value"}`."""
 ARMS: tuple[ServedBy, ServedBy] = ("full_precision", "quantized")
@@ -45,7 +47,7 @@ class EndpointRoute(Record):
     """Where clients ask for an endpoint. The gateway can't look into a request, so the address has to tell."""
 
     hostnames: tuple[Host, ...] = Field(default=(), max_length=16)
-    path: str = Field(default="/v1", pattern=r"^/[^\s?#]*$", max_length=1024)
+    path: str = Field(default="/v1", pattern=r"^/$|^(/[-A-Za-z0-9_~][-A-Za-z0-9._~]*)+$", max_length=1024)
     route: Name | None = None  # name of the HTTPRoute; None: the endpoint's
     full_precision: ArmService
     quantized: ArmService
