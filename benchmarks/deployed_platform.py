@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun
 
+MONITOR = "monitor/every-minute"
+
 
 @dataclass(frozen=True, kw_only=True)
 class DeployedPlatform:
@@ -66,6 +68,13 @@ class DeployedPlatform:
             found = client.read_deployment_by_name(deployment)
             return client.create_flow_run_from_deployment(found.id, parameters=parameters).id
 
+    def pause(self, deployment: str) -> None:
+        """No more runs by the clock: they would come at any moment, and use the machine."""
+        with self.client() as client:
+            found = client.read_deployment_by_name(deployment)
+            for schedule in found.schedules:
+                client.update_deployment_schedule(found.id, schedule.id, active=False)
+
     def wait(self, flow_run: UUID, until: Callable[[FlowRun], bool] | None = None, seconds: float = 240) -> FlowRun:
         """The flow run once `until` holds for it; by default, once it ended."""
         reached = until or (lambda run: run.state is not None and run.state.is_final())
@@ -94,7 +103,9 @@ def platform_up() -> Iterator[DeployedPlatform]:
     try:
         done = DeployedPlatform(playground=playground, api_url="").quantplay("up", "--json")
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-        yield DeployedPlatform(playground=playground, api_url=f"{json.loads(done.stdout)['page']}/api")
+        platform = DeployedPlatform(playground=playground, api_url=f"{json.loads(done.stdout)['page']}/api")
+        platform.pause(MONITOR)
+        yield platform
     finally:
         playground.quantplay("down")
         shutil.rmtree(top, ignore_errors=True)

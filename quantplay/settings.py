@@ -28,6 +28,7 @@ class Settings:
     device_locks: Path | None = None  # QUANTPLAY_DEVICE_LOCKS: one folder for all that shares the devices
     allow_code: bool = False  # QUANTPLAY_ALLOW_CODE: deployed runs may run Python of task files that their plan names
     gateway_keys: Path | None = None  # QUANTPLAY_GATEWAY_KEYS: who may ask the gateway; None: this machine only
+    notices: Path | None = None  # QUANTPLAY_NOTICES: addresses of who hears of rollbacks; None: nobody but Prefect
     give_back_seconds: int = 600  # QUANTPLAY_GIVE_BACK_SECONDS: how long a job waits for a worker that can do it
 
     @property
@@ -185,6 +186,7 @@ def read_settings() -> Settings:
         device_locks=read_folder("QUANTPLAY_DEVICE_LOCKS", home / "devices"),
         allow_code=read_allow_code(),
         gateway_keys=read_path("QUANTPLAY_GATEWAY_KEYS", Path()) if os.environ.get("QUANTPLAY_GATEWAY_KEYS") else None,
+        notices=read_path("QUANTPLAY_NOTICES", Path()) if os.environ.get("QUANTPLAY_NOTICES") else None,
         give_back_seconds=read_give_back(),
     )
 

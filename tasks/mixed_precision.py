@@ -12,6 +12,8 @@ from quantplay import process
 from quantplay.digest import digest_of_file
 from quantplay.engines.converter import ensure_converter
 from quantplay.engines.model_file import SUFFIX
+from quantplay.envelope.jobs import LESS_TO_SCAN, require_memory, scan_bytes
+from quantplay.envelope.shape import read_shape
 from quantplay.errors import IntegrityError
 from quantplay.formats import FORMATS, TYPES
 from quantplay.mixed.assemble import assemble
@@ -99,9 +101,15 @@ def artifact_of_run(run: RunRef, key: Digest) -> tuple[Artifact, Recipe]:
 
 
 def scanned(run: RunRef, artifact_key: Digest, scan: Digest, part: int, parts: int) -> dict[str, Any]:
-    """One part of the scan, in a child process. What is measured is on the disk: a scan that was killed goes on from there."""
+    """One part of the scan, in a child process. What is measured is on the disk: a scan that was killed goes on from there.
+
+    Raises InputError where it would not fit into what is free here.
+    """
     plan, paths = run.read(), run.pinned().paths
     short, recipe = artifact_of_run(run, artifact_key)
+    types, mixing = ladder(plan, short), plan.mixing
+    needed = scan_bytes(read_shape(paths.model), sequences=mixing.sequences, tokens=mixing.tokens, types=len(types))
+    require_memory("scan", needed, fix=LESS_TO_SCAN)
     if short.format == "gguf":
         rounded = {"importance": True, "kept": str(workbench().importance), "measured_with": measured_with(recipe)}
     else:
@@ -111,8 +119,8 @@ def scanned(run: RunRef, artifact_key: Digest, scan: Digest, part: int, parts: i
         {
             "model": str(paths.model), "reference": str(full_precision(run)), "calibration": str(paths.calibration),
             "samples": plan.calibration.samples, "sample_tokens": plan.calibration.tokens, **rounded,
-            "types": list(ladder(plan, short)), "base": None, "sequences": plan.mixing.sequences,
-            "tokens": plan.mixing.tokens, "threads": recipe.threads, "journal": str(journal(scan)),
+            "types": list(types), "base": None, "sequences": mixing.sequences,
+            "tokens": mixing.tokens, "threads": recipe.threads, "journal": str(journal(scan)),
             "part": part, "parts": parts,
         },
         threads=recipe.threads, on_progress=reporter("scan"),

@@ -21,6 +21,9 @@ COPIES_BESIDE_GPU = 6  # a checkpoint's four, and rounding, which is done on the
 KEPT_HIDDEN, KEPT_INNER, KEPT_LOGITS = 14, 4, 5  # numbers a token: of a layer's two sizes, of the vocabulary's
 PAIR_BYTES = 40  # for every two positions of a row, while the mask is made
 TRAINING_SPARE = 1.08
+SCANNED_TOGETHER = 8  # rows of held-out text at a time
+SIMULATED_BYTES = 2**31  # of weights of all types that are kept for the next use
+DISTRIBUTIONS_BYTES = 36  # for every position and word: two in float64, and what is between logits and their divergence
 
 
 def baseline_bytes(shape: ModelShape, envelope: Envelope) -> int:
@@ -69,6 +72,20 @@ def training_bytes(shape: ModelShape, settings: TrainingSettings) -> int:
     return int(TRAINING_SPARE * total)
 
 
+def scan_bytes(shape: ModelShape, *, sequences: int, tokens: int, types: int) -> int:
+    """Play 5's scan: the model, simulated weights of every type, what is kept of two models to restart from, and two distributions.
+
+    `types`: that a group may take. Measured on models of 0.2 to 26 million weights (tests/harness/test_scan_memory.py).
+    """
+    weights = WIDTH * shape.weights
+    rows, positions = min(SCANNED_TOGETHER, sequences), tokens // 2
+    total = TRAINER_BYTES + 2 * weights + min(SIMULATED_BYTES, types * weights)
+    total += 2 * WIDTH * (shape.layers + 1) * sequences * tokens * shape.hidden
+    total += rows * positions * shape.vocabulary * DISTRIBUTIONS_BYTES
+    total += WIDTH * types * rows * tokens * (STATES * shape.hidden + 3 * inner(shape))
+    return int(total)
+
+
 def free_bytes() -> int:
     """Memory a new process can have without swapping: of the machine, or of what is left of the container's limit."""
     import psutil
@@ -80,6 +97,10 @@ def free_bytes() -> int:
 LESS = "stop what else runs, lower envelope.context_tokens or envelope.batch, or use a machine with more memory"
 LESS_TO_TRAIN = (
     "stop what else runs, set training.micro_rows or training.gradient_checkpointing, or use a machine with more memory"
+)
+
+LESS_TO_SCAN = (
+    "stop what else runs, lower mixed_precision.tokens or mixed_precision.sequences, or use a machine with more memory"
 )
 
 

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 
 from quantplay.digest import canonical_json
-from quantplay.errors import Conflict
+from quantplay.errors import Conflict, IntegrityError
 from quantplay.live.counts import ArmCounts, Snapshot
 from quantplay.live.judge import judge
 from quantplay.live.policy import Policy
@@ -83,7 +83,13 @@ def alive_at(store: Store, endpoint: str, now: int) -> int | None:
 
 def last_state(store: Store, endpoint: str, revision: int) -> JudgeState | None:
     found = store.judgements(endpoint, revision, newest=1)
-    return Verdict.model_validate_json(found[-1]).state if found else None
+    try:
+        return Verdict.model_validate_json(found[-1]).state if found else None
+    except ValueError as error:
+        raise IntegrityError(
+            "what the judge remembers of this revision is no verdict", value=f"{endpoint}, revision {revision}",
+            fix="it was written by another version: use that one, or release a new revision",
+        ) from error  # fmt: skip
 
 
 def newer_than(totals: Totals, state: JudgeState) -> bool:

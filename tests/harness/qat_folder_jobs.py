@@ -104,3 +104,23 @@ def peak_of_training(payload: dict[str, Any], report: Any) -> int:
     )  # fmt: skip
     train_weights(lesson, workdir=folder / "work", out=folder / "out.safetensors", report=report)
     return process.peak_resident_bytes()
+
+
+def peak_of_scan(payload: dict[str, Any], report: Any) -> int:
+    """payload: folder with `model/`, sequences, tokens, types. Scans random tokens; bytes of this process at its peak."""
+    import numpy as np
+
+    from quantplay import process
+    from quantplay.evalset.weights import read_header
+    from quantplay.mixed.folder_served import FolderServed
+    from quantplay.mixed.sensitivity import ScanSettings, scan
+    from quantplay.mixed.simulate import Simulator
+
+    folder = Path(payload["folder"])
+    names = [name for name in read_header(folder / "model" / "model.safetensors") if name.endswith("_proj.weight")]
+    served = FolderServed(
+        folder / "model", folder / "model" / "model.safetensors", [name.removesuffix(".weight") for name in names]
+    )
+    rows = np.random.default_rng(0).integers(3, 500, (payload["sequences"], payload["tokens"]))
+    scan(Simulator(folder / "model", served, rows, threads=1), ScanSettings(types=tuple(payload["types"])))
+    return process.peak_resident_bytes()

@@ -56,16 +56,18 @@ async def read(bench: Any, body: dict[str, Any]) -> None:
 
 def test_a_client_that_reads_nothing_holds_an_arm_no_longer_than_the_whole_may_last(tmp_path: Path) -> None:
     async def test() -> None:
-        timeouts = Timeouts(total_seconds=1)
+        timeouts = Timeouts(total_seconds=5)
         async with gateway_up(tmp_path, weight=0, timeouts=timeouts) as bench:
             port = int(bench.url.split(":")[2].split("/")[0])
             _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
             body = b'{"model":"chat","prompt":"x","stream":true,"script":{"chunks":200000}}'
             head = b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-            writer.write(head % len(body) + body)
-            await until(lambda: bench.gateway.running == 1 and bench.full.running == 1)
-            await until(lambda: bench.gateway.running == 0 and bench.full.running == 0, seconds=20)
-            writer.transport.abort()
+            try:
+                writer.write(head % len(body) + body)
+                await until(lambda: bench.gateway.running == 1 and bench.full.running == 1)
+                await until(lambda: bench.gateway.running == 0 and bench.full.running == 0, seconds=30)
+            finally:
+                writer.transport.abort()
 
     run(test)
 
@@ -78,9 +80,11 @@ def test_a_client_that_reads_nothing_is_cut_off(tmp_path: Path) -> None:
             _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
             body = b'{"model":"chat","prompt":"x","stream":true,"script":{"chunks":200000}}'
             head = b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-            writer.write(head % len(body) + body)
-            await until(lambda: bench.gateway.running == 1 and bench.full.running == 1)
-            await until(lambda: bench.gateway.running == 0 and bench.full.running == 0, seconds=20)
-            writer.transport.abort()
+            try:
+                writer.write(head % len(body) + body)
+                await until(lambda: bench.gateway.running == 1 and bench.full.running == 1)
+                await until(lambda: bench.gateway.running == 0 and bench.full.running == 0, seconds=30)
+            finally:
+                writer.transport.abort()
 
     run(test)
