@@ -17,7 +17,7 @@ from quantplay.store.registry import Store
 from quantplay.store.traffic import Change
 
 NoticeKind = Literal[
-    "released", "promoted", "rolled_back", "switched_off", "retired", "held", "frozen", "unjudged", "clear"
+    "released", "promoted", "rolled_back", "switched_off", "retired", "held", "frozen", "unjudged", "clear", "drifted"
 ]
 Listener = Literal["on_call", "product_owner"]
 LISTENERS: tuple[Listener, ...] = ("on_call", "product_owner")
@@ -34,6 +34,7 @@ TO: dict[NoticeKind, tuple[Listener, ...]] = {
     "frozen": ("on_call",),
     "unjudged": ("on_call",),
     "clear": ("on_call",),
+    "drifted": ("product_owner",),
 }
 STANDINGS: dict[str, NoticeKind] = {"hold": "held", "freeze": "frozen", "fault": "unjudged"}
 TITLES: dict[NoticeKind, str] = {
@@ -46,6 +47,7 @@ TITLES: dict[NoticeKind, str] = {
     "frozen": "no more traffic: no counts arrive",
     "unjudged": "the judge can't judge",
     "clear": "the judge sees clearly again",
+    "drifted": "traffic is no longer what the package was made for",
 }
 
 

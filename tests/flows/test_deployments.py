@@ -78,7 +78,14 @@ def test_what_people_start_is_limited_by_its_queue_and_the_clock_finds_room() ->
         for name, entry in zip(NAMES, ENTRIES, strict=True)
         if entry["work_pool"]["name"] == "cpu"
     }
-    assert limits == {"quantize": None, "quantize_form": None, "revalidate": 1, "sign_off_reminders": 1, "monitor": 1}
+    assert limits == {
+        "quantize": None,
+        "quantize_form": None,
+        "revalidate": 1,
+        "sign_off_reminders": 1,
+        "monitor": 1,
+        "drift": 1,
+    }
     by_clock = [entry for entry in ENTRIES if entry.get("schedules")]
     assert {entry["work_pool"]["work_queue_name"] for entry in by_clock} == {"revalidation"}
     assert ROOM["revalidation"] == sum(entry["concurrency_limit"]["limit"] for entry in by_clock)

@@ -16,8 +16,8 @@ from quantplay.errors import InputError, IntegrityError
 from quantplay.live.notices import Told, news, remember, told_so_far
 from quantplay.live.release import release, roll_back
 from quantplay.live.send import Addresses, read_addresses, tell_people
-from quantplay.live.watch import Watched, endpoints, look_around, tidy
-from quantplay.records.traffic import CounterRow, PolicyRevision, RequestRow, ServedArm
+from quantplay.live.watch import Watched, endpoints, look_around
+from quantplay.records.traffic import PolicyRevision, ServedArm
 from quantplay.store.registry import Store
 
 NAME = "chat"
@@ -154,22 +154,3 @@ def test_a_fault_at_one_endpoint_keeps_no_other_from_being_judged(store: Store) 
     store.put_judgement("second", 1, int(datetime.now(UTC).timestamp()) + 1, '{"no": "verdict"}')
     seen = {one.endpoint: one.action for one in look_around(store, endpoints(store))}
     assert seen == {"first": "continue", "second": "fault", "third": "continue"}
-
-
-def test_what_is_past_its_time_goes_and_sums_stay(store: Store) -> None:
-    now, source = datetime.now(UTC), "00000000-0000-0000-0000-000000000007"
-    old = now - timedelta(days=100)
-    counters = [
-        CounterRow(source=source, endpoint=NAME, revision=1, minute=minute, arm="quantized", name="error", value=5)
-        for minute in (0, int(old.timestamp()) // 60, int(now.timestamp()) // 60)
-    ]
-    requests = [
-        RequestRow(at=at.timestamp(), id="r", endpoint=NAME, revision=1, assigned="quantized", served="quantized",
-                   status=200, total_ms=1)
-        for at in (old, now)
-    ]  # fmt: skip
-    store.write_live(counters, requests)
-    assert tidy(store) == 1
-    assert list(store.live_minutes(NAME, 1)) == [int(now.timestamp()) // 60]
-    assert store.live_totals(NAME, 1) == {("quantized", "error"): 5}
-    assert tidy(store) == 0
