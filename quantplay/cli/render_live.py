@@ -70,7 +70,7 @@ def cells(story: Story, moment: Moment) -> list[tuple[str, str]]:
     says = " ".join(moment.verdict.reasons) if moment.verdict is not None else "Nothing left to judge."
     return [
         ("after", f"{moment.at - story.marks[0].at:.0f} s"),
-        ("share", f"{100 * moment.share:g} %"),
+        ("traffic", f"{100 * moment.share:g} % to the quantized model"),
         ("quantized", f"{moment.count('quantized', 'conversations'):,} conversations"),
         ("full precision", f"{moment.count('full_precision', 'conversations'):,} conversations"),
         ("failed requests", f"{story.tally.failed}"),
