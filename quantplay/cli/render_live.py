@@ -64,9 +64,8 @@ def cells(story: Story, moment: Moment) -> list[tuple[str, str]]:
     told = []
     if moment.verdict is not None and moment.verdict.readings:
         near = max(moment.verdict.readings, key=nearness)
-        told = [
-            ("strongest evidence", f"{NAMES[near.signal]}, {evidence(near.log_e)} of {evidence(near.log_threshold)}")
-        ]
+        level = f"{NAMES[near.signal]}, {evidence(near.log_e)} of {evidence(near.log_threshold)}"
+        told = [("strongest evidence", level if near.log_e > 0 else "none yet")]
     says = " ".join(moment.verdict.reasons) if moment.verdict is not None else "Nothing left to judge."
     return [
         ("after", f"{moment.at - story.marks[0].at:.0f} s"),

@@ -63,6 +63,7 @@ def test_a_damaged_model_is_taken_back_and_nobody_is_left_without_an_answer(lock
     assert picture.stat().st_size > 40_000  # lines and words, no empty frame
     assert "judge: to " in done.stderr
     assert "judge: rolled back." in done.stderr
+    assert "Traceback" not in done.stderr
     assert left_running(locked.home) == []
     traffic = json.loads(locked.quantplay("traffic", "pilot", "--json").stdout)
     assert [one["state"] for one in traffic["policies"] if one["endpoint"] == "pilot"] == ["rolled_back"]
@@ -75,7 +76,7 @@ def test_a_damaged_model_is_taken_back_and_nobody_is_left_without_an_answer(lock
     assert told["rollback"]["reasons"][0] in incident["what"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_however_it_ends_nothing_is_left_running(locked: Playground, number: signal.Signals) -> None:
     child = subprocess.Popen(
         [sys.executable, "-m", "quantplay.cli", "pilot", "--live"],
@@ -87,12 +88,14 @@ def test_however_it_ends_nothing_is_left_running(locked: Playground, number: sig
             break
     assert left_running(locked.home)
     os.kill(child.pid, number)
+    rest = child.stderr.read()
     child.wait(60)
     ends = time.monotonic() + 30  # killed, its children are ended by the kernel
     while left_running(locked.home) and time.monotonic() < ends:
         time.sleep(0.2)
     child.stderr.close()
     assert left_running(locked.home) == []
+    assert "Traceback" not in rest
     if number != signal.SIGKILL:
         traffic = json.loads(locked.quantplay("traffic", "pilot", "--json").stdout)
         assert [one["state"] for one in traffic["policies"] if one["endpoint"] == "pilot"] == ["rolled_back"]

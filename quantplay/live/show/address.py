@@ -32,7 +32,9 @@ class Address:
             return
         ways = [asyncio.create_task(passed(reader, there[1])), asyncio.create_task(passed(there[0], writer))]
         try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            # Cancelled at the end of the address; asyncio's servers print a task that ends so as a fault.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for way in ways:
                 way.cancel()
