@@ -13,7 +13,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantplay.errors import InputError, MissingDependency, ServiceUnavailable
@@ -67,6 +67,7 @@ def unknown_fields(value: Any, schema: dict[str, Any], at: str = "") -> list[str
     return []
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     weight=st.floats(0, 1), seconds=st.floats(0.001, 86_400), state=st.sampled_from(["locked", "canary", "live", "rolled_back", "retired"]),
     kill=st.booleans(), gone=st.booleans(),
@@ -118,12 +119,14 @@ def test_it_says_of_which_revision_it_is_and_tells_clients_who_answered() -> Non
     assert [one["x-quantplay-assigned"] for one in headers] == ["full_precision", "quantized"]
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_a_larger_share_is_never_a_smaller_weight(one: float, other: float) -> None:
     low, high = sorted((one, other))
     assert weights(low)["quantized"] <= weights(high)["quantized"]
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.floats(0.001, 86_400))
 def test_durations_are_those_that_were_meant(seconds: float) -> None:
     parts = re.findall(r"(\d+)(ms|s)", duration(seconds))
