@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from quantplay.errors import ChildProcessFailed, ServiceUnavailable
-from quantplay.harness.server import HOST, Server, free_port, get, how, served, stop, tail
+from quantplay.harness.server import HOST, Server, free_port, how, served, stop, tail
 from quantplay.harness.server_command import Serving
 
 START_SECONDS = 120.0
@@ -60,7 +60,7 @@ def gateway() -> Iterator[Front]:
 
 
 def said(keeper: subprocess.Popen[bytes], log: IO[bytes]) -> str:
-    """The address that the gateway prints once it answers, and knows a policy."""
+    """The address that the gateway prints once it answers."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if keeper.poll() is not None:
@@ -70,12 +70,3 @@ def said(keeper: subprocess.Popen[bytes], log: IO[bytes]) -> str:
             return line.removeprefix(SAID).split()[0]
         time.sleep(0.1)
     raise ServiceUnavailable(f"the gateway was not ready after {START_SECONDS:.0f} s\n{tail(log)}".rstrip())
-
-
-def ready(front: Front) -> bool:
-    """Whether some endpoint can be answered."""
-    try:
-        get(f"{front.admin}/readyz")
-    except OSError:
-        return False
-    return True

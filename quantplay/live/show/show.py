@@ -23,7 +23,7 @@ from quantplay.live.show import servers
 from quantplay.live.show.address import Address, address_of
 from quantplay.live.show.damage import spoil
 from quantplay.live.show.story import AFTER, ENDPOINT, SPOILED, Mark, Moment, Story
-from quantplay.live.show.traffic import conversations
+from quantplay.live.show.traffic import Turn, conversations
 from quantplay.live.show.users import ANSWER_SECONDS, Users
 from quantplay.live.tick import look
 from quantplay.records.rollback_rules import RollbackRules
@@ -138,8 +138,8 @@ class Show:
             self.say(f"this machine answers {rate:.0f} conversations a second at half its load: so many are asked")
             number = self.released(stage, address, first)
             with taken_back(self.store, number):
-                await confirmed(stage.front)
                 users = self.users(session, stage.front.url, ENDPOINT)
+                await confirmed(users, next(conversations(self.cast.items, rate=1, seed=-1)).turns[0], number)
                 story = Story(revision=number, admin=stage.front.admin, tally=users.tally, rate=rate, first=first)
                 story.marks.append(Mark(at=time.time(), kind="release", words=f"released at {100 * first:g} %"))
                 self.say(f"released at {100 * first:g} %; look at it: {stage.front.admin}/")
@@ -241,12 +241,12 @@ def taken_back(store: Store, revision: int) -> Iterator[None]:
         store.roll_back(ENDPOINT, actor=ACTOR, reason="the show is over", revision=revision)
 
 
-async def confirmed(front: servers.Front) -> None:
-    """Until the gateway has the policy and has seen both arms. Raises ServiceUnavailable where that does not come."""
+async def confirmed(users: Users, turn: Turn, revision: int) -> None:
+    """Until the gateway answers by this revision. Raises ServiceUnavailable where that does not come."""
     ends = time.monotonic() + servers.START_SECONDS
-    while not await asyncio.to_thread(servers.ready, front):
+    while (answer := await users.ask("the first", turn)).text is None or answer.revision != str(revision):
         if time.monotonic() > ends:
-            raise ServiceUnavailable("the gateway can't reach the servers it was told of", value=front.url)
+            raise ServiceUnavailable("the gateway can't reach the servers it was told of", value=users.url)
         await asyncio.sleep(0.2)
 
 

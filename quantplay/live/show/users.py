@@ -42,6 +42,7 @@ class Answer:
     id: str
     text: str | None
     served: str
+    revision: str  # of the policy it was answered by
 
 
 @dataclass(kw_only=True)
@@ -99,12 +100,13 @@ class Users:
             ) as answer:
                 got = await answer.read()
                 text = (streamed if turn.stream else whole)(got) if answer.status == 200 else None
-                told = answer.headers
-                return Answer(
-                    id=told.get("x-quantplay-response-id", ""), text=text, served=told.get("x-quantplay-served", "")
-                )
+                told = {
+                    name: answer.headers.get(f"x-quantplay-{name}", "")
+                    for name in ("response-id", "served", "revision")
+                }
+                return Answer(id=told["response-id"], text=text, served=told["served"], revision=told["revision"])
         except (aiohttp.ClientError, OSError, TimeoutError):
-            return Answer(id="", text=None, served="")
+            return Answer(id="", text=None, served="", revision="")
 
     async def say(self, response: str, signal: str) -> None:
         import aiohttp
