@@ -14,6 +14,7 @@ from quantplay.live.counts import CANDIDATE, Looks, Snapshot, check_forward, poo
 from quantplay.live.detectors import Crossing, Detectors, Evidence, advance, detectors_of, nothing_yet
 from quantplay.live.policy import Policy
 from quantplay.live.promotion import ODDS_OFF, mismatch_path, no_promotion_yet, promotion_logs
+from quantplay.live.reference import reference_limits, with_reference
 from quantplay.live.rules import MISMATCH_ALPHA, RESTART_SECONDS, LiveRules
 from quantplay.live.speed import allowed_shift, slow_decode
 from quantplay.live.state import JudgeState
@@ -70,6 +71,10 @@ def judged(
 ) -> tuple[JudgeState, list[Crossing]]:
     """The state after a part, or after its first look at which a detector is at its threshold, with the detectors that are."""
     fresh = part.snapshots
+    staged = next((one.weight for one in fresh if one.weight is not None), state.stage_weight)
+    new_stage = staged != state.stage_weight
+    if new_stage and staged == 1 and rules.alone_at_the_top:
+        state = state.model_copy(update={"reference": reference_limits(rules, state)})
     counts = np.array([totals(one) for one in fresh], dtype=np.int64)  # (T, 2, 1 + S)
     check_forward([list(arm) for arm in state.counts], counts, fresh)
     rise = np.diff(np.concatenate([np.array([state.counts]), counts]), axis=0).transpose(2, 1, 0).astype(np.float64)
@@ -81,7 +86,7 @@ def judged(
         shift = allowed_shift(rules.locked_slowdown, rules.limits.max_decode_slowdown)
         decode, histograms = slow_decode(state.decode, fresh, shift)
     advanced = advance(
-        detectors,
+        with_reference(detectors, state),
         evidence_of(state),
         _batch(rules, raw, decode),
         compared=_batch(rules, compared, decode),
@@ -92,8 +97,6 @@ def judged(
         if look + 1 < len(fresh):
             return judged(rules, policy, detectors, Part(snapshots=fresh[: look + 1], restarts=0), state)
     weights = np.array([np.nan if one.weight is None else one.weight for one in fresh])
-    staged = next((one.weight for one in fresh if one.weight is not None), state.stage_weight)
-    new_stage = staged != state.stage_weight
     known = ~np.isnan(weights)
     promotion = promotion_logs(
         rules,

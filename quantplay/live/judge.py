@@ -19,6 +19,7 @@ from quantplay.live.detectors import detectors_of
 from quantplay.live.policy import Policy
 from quantplay.live.promotion import promotion_levels
 from quantplay.live.readings import readings_of, reason_of
+from quantplay.live.reference import compared_with, with_reference
 from quantplay.live.rules import FREEZE_SECONDS, PROMOTION_EVIDENCE, LiveRules
 from quantplay.live.state import Action, Cause, JudgeState, Reading, RolledBack, Verdict
 from quantplay.records.rollback_rules import SIGNALS
@@ -44,7 +45,7 @@ def judge(
         state, crossings = judged(rules, policy, detectors, part, state)
         if crossings:
             floors = crossings[0].row >= len(detectors.relative)
-            reasons = tuple(reason_of(detectors, state, one) for one in crossings)
+            reasons = tuple(reason_of(with_reference(detectors, state), state, one) for one in crossings)
             return _rollback(state, "floor" if floors else "worse", reasons, state.at, readings_of(detectors, state))
     return _unhurried(rules, policy, state, now, max(state.at, alive_at or 0), readings_of(detectors, state))
 
@@ -79,7 +80,7 @@ def _unhurried(
         return say("continue", "waiting", words.no_conversations(silent))
     following = policy.next_weight(rules)
     if following is None:
-        return say("continue", "at_the_top", words.at_the_top(policy.weight))
+        return say("continue", "at_the_top", words.at_the_top(policy.weight, compared_with(state)))
     if state.stage_weight != policy.weight:
         return say("continue", "waiting", "Waiting for the first counts at this share of traffic.")
     conversations = state.counts[CANDIDATE][0] - state.stage_conversations

@@ -5,6 +5,7 @@ from __future__ import annotations
 from quantplay.live import words
 from quantplay.live.accumulate import evidence_of
 from quantplay.live.detectors import KINDS, Crossing, Detectors, levels
+from quantplay.live.reference import compared_with
 from quantplay.live.state import JudgeState, Reading
 
 
@@ -17,8 +18,9 @@ def reason_of(detectors: Detectors, state: JudgeState, crossing: Crossing) -> st
     if crossing.row >= len(detectors.relative):
         ceiling = float(detectors.limits[crossing.row - len(detectors.relative)])
         return words.above_ceiling(
-            name, candidate, since_launch=launch, ceiling=ceiling, log_e=crossing.log_e, log_threshold=threshold
-        )
+            name, candidate, since_launch=launch, ceiling=ceiling, before=compared_with(state), log_e=crossing.log_e,
+            log_threshold=threshold,
+        )  # fmt: skip
     return words.worse(
         name, candidate, baseline, since_launch=launch, tolerated=float(detectors.tolerated[place]),
         log_e=crossing.log_e, log_threshold=threshold,

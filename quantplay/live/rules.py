@@ -19,6 +19,7 @@ FLOOR_RESTART_SECONDS = 60  # a ceiling must not wait for the hour
 FREEZE_SECONDS = 180  # without any count: no more traffic for the candidate until counts are back
 MISMATCH_ALPHA = 0.001  # chance that a sound split of traffic is ever held back; a hold is no rollback
 PROMOTION_EVIDENCE = 20.0
+NO_CEILING = 1 - 1e-9
 
 
 class LiveRules(Record):
@@ -38,13 +39,21 @@ class LiveRules(Record):
 
     @property
     def floors(self) -> tuple[tuple[Signal, float], ...]:
-        """Signals with a share that is never tolerated."""
+        """Signals with a share that is never tolerated; all of them where nobody will be left to compare with."""
+        if self.alone_at_the_top:
+            return tuple((name, self.limits.ceilings.get(name, NO_CEILING)) for name in SIGNALS)
         return tuple((name, self.limits.ceilings[name]) for name in SIGNALS if name in self.limits.ceilings)
 
     @property
+    def alone_at_the_top(self) -> bool:
+        return self.limits.holdback == 0
+
+    @property
     def alpha(self) -> float:
-        """False rollbacks a month of one detector: the whole over signals and floors, two detectors each."""
-        return self.limits.false_rollbacks_a_month / (2 * (len(self.relative) + len(self.floors)))
+        """False rollbacks a month of one detector: the whole over signals and floors, two detectors each, and over limits taken
+        from the past, each of which may be too low."""
+        past = len(self.floors) if self.alone_at_the_top else 0
+        return self.limits.false_rollbacks_a_month / (2 * (len(self.relative) + len(self.floors)) + past)
 
     def log_threshold(self, kind: Literal["launch", "change"], *, floor: bool) -> float:
         """What the logarithm of an e-process has to reach: 1/alpha since the launch, starts a month/alpha for sums over restarts."""

@@ -24,6 +24,8 @@ class RolledBack(Record):
 class JudgeState(Record):
     """Everything that earlier looks left behind. Logarithms are natural."""
 
+    later = frozenset({"reference"})
+
     revision: int
     rules: Digest
     at: int  # of the last counts judged, or the start of the revision
@@ -40,6 +42,7 @@ class JudgeState(Record):
     mismatch_since: int | None = None  # when the split of traffic was found to be another than ordered
     mismatch_reason: str = ""
     rolled_back: RolledBack | None = None
+    reference: Numbers | None = None  # limits, once nobody is on full precision any more (quantplay.live.reference)
 
 
 class Reading(Record):

@@ -58,13 +58,20 @@ def above_ceiling(
     *,
     since_launch: bool,
     ceiling: float,
+    before: int = 0,
     log_e: float,
     log_threshold: float,
 ) -> str:
+    """before: conversations of full precision that the ceiling was taken from; 0: it stands in the rules."""
     when = "since the release" if since_launch else "lately"
+    source = (
+        f", the most that is tolerated after full precision's {before:,} conversations before the cut-over"
+        if before
+        else ""
+    )
     return (
         f"{NAMES[signal].capitalize()}: {share(*candidate)} conversations on the quantized model {when}, above the ceiling of "
-        f"{100 * ceiling:g} %. Evidence {evidence(log_e)}, threshold {evidence(log_threshold)}."
+        f"{100 * ceiling:.3g} %{source}. Evidence {evidence(log_e)}, threshold {evidence(log_threshold)}."
     )
 
 
@@ -83,9 +90,15 @@ def no_conversations(seconds: int) -> str:
     return f"No conversations for {seconds / 60:.0f} minutes. The gateways are there, so nothing is hidden by that."
 
 
-def at_the_top(weight: float) -> str:
+def at_the_top(weight: float, before: int = 0) -> str:
+    """before: conversations of full precision before the cut-over, where they stand in for it."""
     if weight < 1:
         return f"The share of traffic is where the policy ends; {100 * (1 - weight):.3g} % stay on full precision to compare with."
+    if before:
+        return (
+            f"Nobody is on full precision any more: its {before:,} conversations before the cut-over stand in for it, which don't share "
+            "what happens now. Limits are taken from them."
+        )
     return "Nothing stays on full precision to compare with: only the ceilings are watched."
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import betaincinv
 
 Array = NDArray[np.float64]
 
@@ -67,6 +68,13 @@ def odds_of(limit: Array, factors: Array) -> Array:
     """Rates whose odds are `factors` (J) times those of `limit` (F): shape (F, J), always within (0, 1)."""
     start = limit[..., None]
     return start * factors / (1 - start + start * factors)
+
+
+def highest_rate(events: int, trials: int, alpha: float) -> float:
+    """Upper confidence bound of a rate, one-sided, of level 1 - `alpha` (C. Clopper, E. Pearson, Biometrika 26 (1934) 404-413)."""
+    if events >= trials:
+        return 1.0
+    return float(betaincinv(events + 1, trials - events, 1 - alpha))
 
 
 def _shape(*arrays: Array) -> tuple[int, ...]:
