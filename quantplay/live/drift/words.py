@@ -67,11 +67,9 @@ def change(family: str, now: Fingerprint, before: Fingerprint, what: str, distan
             longer = "shorter"
         return f"{noun} are {longer}: {ours}, {what} {median(other):.0f}."
     if family == "form":
-        moved = sorted(FORMS, key=lambda one: -abs(share_with(mine, one[0]) - share_with(other, one[0])))
-        bit, name = moved[0]
-        return (
-            f"{percent(share_with(mine, bit))} of conversations hold {name}, {what} {percent(share_with(other, bit))}."
-        )
+        bit, name = max(FORMS, key=lambda one: abs(share_with(mine, one[0]) - share_with(other, one[0])))
+        verb = "use" if bit == TOOLS else "hold"
+        return f"{percent(share_with(mine, bit))} of conversations {verb} {name}, {what} {percent(share_with(other, bit))}."
     if family == "language":
         return f"The languages are others: {ours}; {what} {theirs}."
     if family == "turns":
