@@ -43,7 +43,7 @@ SHIFTS = (
     (replace(USUAL, name="half of the prompts three times as long", shift="longer", share=0.5), 3),
     (replace(USUAL, name="JSON tool calls, 30 %", shift="tool calls", share=0.3), 2),
     (replace(USUAL, name="slow: code to 45 % within 30 days", shift="code", share=0.4, over_days=30), 30),
-    (replace(USUAL, name="300 a day, a tenth in a new language", conversations=300, shift="german", share=0.1), 14),
+    (replace(USUAL, name="300 a day, a tenth in a new language", conversations=300, shift="german", share=0.1), 30),
 )  # fmt: skip
 AFTER = REFERENCE_DAYS + 21  # days before a shift
 
