@@ -10,12 +10,14 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from factories import made_package
 
 from quantplay.handoff.pack import write_package
 from quantplay.records import PackageRef
+from quantplay.store.registry import open_store
 
 
 class Lists(BaseHTTPRequestHandler):
@@ -55,7 +57,7 @@ def quantplay(*arguments: object, database: str, home: Path) -> subprocess.Compl
 
 
 def test_from_a_package_to_a_canary_and_back(
-    new_database, package: PackageRef, server_url: str, tmp_path: Path
+    new_database, make_settings, package: PackageRef, server_url: str, tmp_path: Path
 ) -> None:
     database = new_database()
     arms = ["--full-precision", f"{server_url}/v1", "--quantized", f"{server_url}/v1#only"]
@@ -76,6 +78,12 @@ def test_from_a_package_to_a_canary_and_back(
     (policy,) = told["policies"]
     assert (policy["state"], policy["weight"], policy["quantized"]["model"]) == ("canary", 0.05, "only")
     assert policy["full_precision"]["artifact"] != policy["quantized"]["artifact"]
+
+    with open_store(make_settings(database)) as store:
+        store.gateway_is_there(str(UUID(int=1)), "host 7", {"chat": policy["version"]})
+        store.gateway_is_there(str(UUID(int=2)), "host 8", {})
+    lines = {name: line for line in done("traffic").splitlines() for name in ("host 7", "host 8") if name in line}
+    assert ["chat" in lines[name] for name in ("host 7", "host 8")] == [False, True]  # the second is on an old policy
 
     assert "revision 1 is rolled back" in done("rollback", "chat", "--reason", "odd answers")
     assert "rolled back already" in done("rollback", "chat")
