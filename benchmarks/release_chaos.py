@@ -56,7 +56,7 @@ LIMIT_SECONDS = 10.0
 QUIET_SECONDS = 1.0  # of answers without the quantized model before a rollback counts as in force
 SOURCE = "00000000-0000-0000-0000-0000000000c5"
 RAMP = RollbackRules(min_conversations=1000)
-TOLD_WITHIN = timedelta(seconds=6)
+TOLD_WITHIN, HELD_AFTER = timedelta(seconds=6), timedelta(seconds=20)
 Key = tuple[object, ...]
 
 
@@ -111,7 +111,10 @@ class People:
 
         def step() -> None:
             (ramp,), (bad,) = self.store.traffic_policies("ramp"), self.store.traffic_policies("bad")
-            if ramp.state not in SERVING or ramp.weight > 0.9:
+            changed = self.store.traffic_changes("ramp", ramp.version - 1)[-1].at
+            # The judge holds where these counts came by the share before: begin anew.
+            held = datetime.now(UTC) - changed > HELD_AFTER
+            if ramp.state not in SERVING or ramp.weight > 0.9 or held:
                 self.release("ramp", 0.05, RAMP)
             elif self.store.traffic_policies("ramp") == (ramp,):
                 rows = []
