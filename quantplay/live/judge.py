@@ -1,7 +1,8 @@
 """The live judge: counts in, one verdict out. Pure: the same counts give the same verdict, whenever and however often it is asked.
 
 Order of the rules: kill switch; ceilings and the comparison of the arms (a ceiling speaks first where both do); split of traffic;
-blind; promotion. Where gateways say that they are there, no counts are no conversations, and nobody is blind. A rollback is latched: the state says so until a new revision.
+blind; promotion. Where gateways say that they are there, no counts are no conversations, and nobody is blind. A rollback is latched:
+the state says so until a new revision.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from quantplay.records.traffic import FeedbackRow
 from quantplay.store import tables
+from quantplay.store.telemetry import parts
 
 FORGOTTEN = timedelta(days=1)  # gateways not seen, and feedback nobody knows the answer of, for so long
 MOST_FEEDBACK = 100_000  # rows that wait; above that none is taken
@@ -65,17 +66,18 @@ def exchange_feedback(
     table = tables.live_feedback
     now = connection.scalar(sa.select(sa.func.clock_timestamp()))
     assert isinstance(now, datetime)
-    if settled:
-        keys = sa.tuple_(table.c.id, table.c.client, table.c.signal)
-        connection.execute(sa.delete(table).where(keys.in_([(row.id, row.client, row.signal) for row in settled])))
+    key = sa.tuple_(table.c.id, table.c.client, table.c.signal)
+    for part in parts([row.body() for row in settled]):
+        named = [(row["id"], row["client"], row["signal"]) for row in part]
+        connection.execute(sa.delete(table).where(key.in_(named)))
     expired = connection.execute(sa.delete(table).where(table.c.at < now - FORGOTTEN)).rowcount
     refused = 0
     if given:
         waiting = connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0
         taken = sorted(given, key=lambda row: (row.id, row.client, row.signal))[: max(0, MOST_FEEDBACK - waiting)]
         refused = len(given) - len(taken)
-        if taken:
-            connection.execute(insert(table).values([row.body() for row in taken]).on_conflict_do_nothing())
+        for part in parts([row.body() for row in taken]):
+            connection.execute(insert(table).values(part).on_conflict_do_nothing())
     query = sa.select(table.c.id, table.c.client, table.c.signal).where(table.c.at >= (since or now) - OVERLAP)
     rows = tuple(FeedbackRow(**row._mapping) for row in connection.execute(query.order_by(table.c.at)))
     return FeedbackWaiting(rows=rows, until=now, expired=expired, refused=refused)

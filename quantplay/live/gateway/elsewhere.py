@@ -26,7 +26,8 @@ class Elsewhere:
     def __init__(self, others: Others | None, telemetry: Telemetry, table: Table, limits: Limits) -> None:
         self.others, self.telemetry, self.table, self.limits = others, telemetry, table, limits
         self.waiting: dict[FeedbackRow, None] = {}  # on their way to the others
-        self.settled: list[FeedbackRow] = []  # counted and written: to be taken away
+        self.counted: dict[FeedbackRow, None] = {}  # here, and not taken away yet
+        self.settled: list[FeedbackRow] = []  # of these, what is written: to be taken away
         self.passed_on = self.taken = self.unmatched = self.dropped = 0
         self.fault: str | None = None
 
@@ -62,10 +63,13 @@ class Elsewhere:
         self.passed_on += len(given) - found.refused
         self.dropped += found.refused
         self.unmatched += found.expired
+        for row in settled:
+            self.counted.pop(row, None)
         self.settled = []
-        mine = [row for row in found.rows if self.count(row)]
-        if mine and await self.telemetry.flush():
-            self.settled = mine
+        self.counted |= dict.fromkeys(row for row in found.rows if self.count(row))
+        known = [*self.counted]
+        if known and await self.telemetry.flush():
+            self.settled = known
 
     def count(self, row: FeedbackRow) -> bool:
         """Whether the answer was given here; it is counted once then."""
