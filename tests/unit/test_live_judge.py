@@ -318,7 +318,8 @@ def test_one_more_event_on_the_quantized_model_never_helps_it(signal: Signal, mo
         assert after.at <= before.at
     elif after.action != "rollback":
         for one, other in zip(before.readings, after.readings, strict=True):
-            assert (other.log_e >= one.log_e) if one.signal == signal else (other.log_e == one.log_e)
+            # A sum over alternatives that all fall to nothing may differ in its last bit.
+            assert (other.log_e >= one.log_e - 1e-12) if one.signal == signal else (other.log_e == one.log_e)
 
 
 def broken(history: list[Snapshot]) -> list[Snapshot]:
