@@ -1,4 +1,4 @@
-"""kill -9 while models are released, promoted and taken back: `python -m benchmarks.release_chaos [--quick]`.
+"""kill -9 while models are released, promoted and taken back: `python -m benchmarks.release_chaos [--quick] [--kills N]`.
 
 A gateway, a judge that looks every second and a PostgreSQL of their own work under traffic. At `chat` people release and roll back; at `busy`
 a controller does so all the time; `ramp` is promoted by the judge, and `bad`, whose users say so, is taken back by it. At 200 moments drawn by
@@ -53,6 +53,7 @@ TARGETS = ("gateway", "judge", "PostgreSQL", "one process of PostgreSQL")
 RATE = 20.0
 QUICK_KILLS = 12
 LIMIT_SECONDS = 10.0
+START_SECONDS = 180.0  # a busy machine may take that long to start a gateway
 QUIET_SECONDS = 1.0  # of answers without the quantized model before a rollback counts as in force
 SOURCE = "00000000-0000-0000-0000-0000000000c5"
 RAMP = RollbackRules(min_conversations=1000)
@@ -256,7 +257,7 @@ class Chaos:
         return Kill(target=target, before=before, delay=delay, faults=tuple(faults))
 
     def wait_for_quantized(self) -> None:
-        ends, now = time.monotonic() + 30, time.monotonic()
+        ends, now = time.monotonic() + START_SECONDS, time.monotonic()
         while not any(one.endpoint == "chat" and one.served == "quantized" for one in self.since(now)):
             if time.monotonic() > ends:
                 raise RuntimeError("the quantized model gets no traffic after a release")
@@ -267,7 +268,7 @@ class Chaos:
 
     def delay(self, since: float) -> float:
         """Seconds from `since` to the last request that the quantized model answered, once it has answered none for a while."""
-        ends = since + 2 * LIMIT_SECONDS
+        ends = since + START_SECONDS
         while True:
             found = [one for one in self.since(since) if one.endpoint == "chat" and one.status == 200]
             late = [one.began for one in found if one.served == "quantized"]
@@ -302,7 +303,7 @@ class Chaos:
 
 def main() -> int:
     quick = quick_asked()
-    count = QUICK_KILLS if quick else 200
+    count = int(sys.argv[sys.argv.index("--kills") + 1]) if "--kills" in sys.argv else QUICK_KILLS if quick else 200
     with ground() as here, here.store() as store, contextlib.ExitStack() as stack:
         full, small = (stack.enter_context(upstream(arm, "model")) for arm in ("full_precision", "quantized"))
         both, port = arms(full.url, small.url), free_port()
