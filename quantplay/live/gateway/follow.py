@@ -14,7 +14,7 @@ from quantplay.live.gateway.ports import PolicySource
 from quantplay.live.gateway.table import Table
 
 log = logging.getLogger("quantplay.gateway")
-FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0
+FIRST_WAIT, LONGEST_WAIT = 0.2, 2.0
 SNAPSHOT_SECONDS = 60.0  # how old the confirmation in the snapshot may be
 
 
