@@ -27,7 +27,7 @@ from quantplay.live.detectors import Crossing, Detectors, detectors_of
 from quantplay.records.rollback_rules import SIGNALS
 
 SEED = 20261121
-BATCH = 200  # months at once
+BATCH, SHOCKED = 200, 20  # months at once; those of a batch share their shocks
 RULES = LiveRules()
 EDGE = World(name="at the edge, steady", ratio=1.05)
 WORLDS = (
@@ -71,10 +71,11 @@ class Rate:
 
 
 def rate_of(world: World, months: int) -> Rate:
-    """Batches of `BATCH` months, each with its own seed and, where there are any, its own shocks."""
+    """Batches of months, each with its own seed and, where there are any, its own shocks."""
+    size = SHOCKED if world.shocks else BATCH
     detectors, found = detectors_of(RULES), 0
-    for number, start in enumerate(range(0, months, BATCH)):
-        found += len(judged(detectors, world, min(BATCH, months - start), SEED + number).alarms)
+    for number, start in enumerate(range(0, months, size)):
+        found += len(judged(detectors, world, min(size, months - start), SEED + number).alarms)
     return Rate(world=world.name, months=months, rollbacks=found)
 
 

@@ -59,16 +59,20 @@ def exposures(world: World) -> Array:
 
 
 def intensities(world: World, exposure: Array, rng: np.random.Generator) -> Array:
-    """Expected events of both arms were the models equal, shape (S, 2, looks)."""
+    """Expected events of both arms were the models equal, shape (S, 2, looks); the same in every month of a batch."""
     looks = exposure.shape[-1]
     hours = np.arange(looks) / world.looks_an_hour
     swing = np.ones((len(world.rates), looks))
     if world.day_and_night:
         swing = swing * (1 + 0.5 * np.sin(2 * math.pi * (hours / DAY + rng.random((len(world.rates), 1)))))
     if world.shocks:
-        for row in swing:
+        shocked = np.zeros(
+            swing.shape, dtype=bool
+        )  # two that meet are one: 16 times the rates would truly be above the ceilings
+        for row in shocked:
             for start in rng.integers(0, looks, 12):
-                row[start : start + int(rng.integers(1, 4) * world.looks_an_hour)] *= 4
+                row[start : start + int(rng.integers(1, 4) * world.looks_an_hour)] = True
+        swing = np.where(shocked, 4 * swing, swing)
     expected = np.array(world.rates)[:, None, None] * swing[:, None] * exposure
     if world.late_minutes:
         minutes = world.look_seconds / 60
