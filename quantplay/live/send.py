@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from quantplay.errors import InputError
+from quantplay.errors import Fault, InputError
 from quantplay.live.notices import LISTENERS, Listener, Notice, news, remember
 from quantplay.live.watch import Watched
 from quantplay.store.registry import Store
@@ -25,26 +25,26 @@ def read_addresses(path: Path) -> Addresses:
         told = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not YAML in UTF-8"
-        raise refused(path, reason or "can't be read") from None
+        raise refused(path, [Fault(where="file", what=reason or "can't be read")]) from None
     if not isinstance(told, dict) or not told:
-        raise refused(path, "no list of addresses by listener")
-    faults = [f"{name}: nobody of that name" for name in told if name not in LISTENERS]
+        raise refused(path, [Fault(where="file", what="no list of addresses by listener")])
+    faults = [Fault(where=str(name), what="nobody of that name") for name in told if name not in LISTENERS]
     for name in LISTENERS:
         entries = told.get(name, [])
         if not isinstance(entries, list):
-            faults.append(f"{name}: not a list")
+            faults.append(Fault(where=name, what="not a list"))
             continue
         for place, entry in enumerate(entries, 1):
             if not isinstance(entry, str) or not Apprise().add(entry):
-                faults.append(f"{name}, address {place}: not an address that Apprise knows")
+                faults.append(Fault(where=f"{name}, address {place}", what="not an address that Apprise knows"))
     if faults:
-        raise refused(path, "; ".join(faults))
+        raise refused(path, faults)
     return {name: tuple(told.get(name, ())) for name in LISTENERS}
 
 
-def refused(path: Path, reason: str) -> InputError:
+def refused(path: Path, faults: Sequence[Fault]) -> InputError:
     return InputError(
-        "the file of QUANTPLAY_NOTICES can't be used", value=f"{path}: {reason}",
+        "the file of QUANTPLAY_NOTICES can't be used", value=path, faults=faults,
         allowed="on_call and product_owner, each a list of addresses such as mailtos://USER:PASSWORD@example.com",
         fix="correct it: the forms of addresses are in Apprise's documentation",
     )  # fmt: skip

@@ -66,3 +66,5 @@ def test_a_drift_is_handled_and_told_once(platform: DeployedPlatform, store: Sto
     told = [one["payload"] for one in events if one["event"] == "quantplay.live.drifted"]
     assert len(told) == 1, json.dumps(events)
     assert told[0]["for"] == ["product_owner"]
+    for name in NAMES:
+        store.roll_back(name, actor="ada", reason="the test is over")

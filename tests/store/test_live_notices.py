@@ -125,7 +125,8 @@ def test_each_address_gets_what_is_for_it_and_one_that_is_away_later(store: Stor
     ("text", "part"),
     [
         ("on_call: [nonsense]", "on_call, address 1"),
-        (f"on_call: ['foo://ada:{SECRET}@x']\noncall: []", "oncall: nobody of that name; on_call, address 1"),
+        (f"on_call: ['foo://ada:{SECRET}@x']\noncall: []", "on_call, address 1"),
+        ("oncall: []", "nobody of that name"),
         ("product_owner: ada", "product_owner: not a list"),
         ("[1", "not YAML"),
         ("", "no list of addresses"),
