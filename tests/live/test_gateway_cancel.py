@@ -54,20 +54,25 @@ async def read(bench: Any, body: dict[str, Any]) -> None:
         await answer.read()
 
 
+async def asked_and_not_read(bench: Any) -> None:
+    """A client that asks for a long answer and reads none of it, until nobody answers it any more."""
+    port = int(bench.url.split(":")[2].split("/")[0])
+    _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+    body = b'{"model":"chat","prompt":"x","stream":true,"script":{"chunks":200000}}'
+    head = b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    try:
+        writer.write(head % len(body) + body)
+        await until(lambda: bench.gateway.running == 1 and bench.full.running == 1)
+        await until(lambda: bench.gateway.running == 0 and bench.full.running == 0, seconds=30)
+    finally:
+        writer.transport.abort()
+
+
 def test_a_client_that_reads_nothing_holds_an_arm_no_longer_than_the_whole_may_last(tmp_path: Path) -> None:
     async def test() -> None:
         timeouts = Timeouts(total_seconds=5)
         async with gateway_up(tmp_path, weight=0, timeouts=timeouts) as bench:
-            port = int(bench.url.split(":")[2].split("/")[0])
-            _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
-            body = b'{"model":"chat","prompt":"x","stream":true,"script":{"chunks":200000}}'
-            head = b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-            try:
-                writer.write(head % len(body) + body)
-                await until(lambda: bench.gateway.running == 1 and bench.full.running == 1)
-                await until(lambda: bench.gateway.running == 0 and bench.full.running == 0, seconds=30)
-            finally:
-                writer.transport.abort()
+            await asked_and_not_read(bench)
 
     run(test)
 
@@ -76,15 +81,6 @@ def test_a_client_that_reads_nothing_is_cut_off(tmp_path: Path) -> None:
     async def test() -> None:
         limits = Limits(unread_seconds=0.3)
         async with gateway_up(tmp_path, weight=0, timeouts=PATIENT, limits=limits) as bench:
-            port = int(bench.url.split(":")[2].split("/")[0])
-            _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
-            body = b'{"model":"chat","prompt":"x","stream":true,"script":{"chunks":200000}}'
-            head = b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-            try:
-                writer.write(head % len(body) + body)
-                await until(lambda: bench.gateway.running == 1 and bench.full.running == 1)
-                await until(lambda: bench.gateway.running == 0 and bench.full.running == 0, seconds=30)
-            finally:
-                writer.transport.abort()
+            await asked_and_not_read(bench)
 
     run(test)
