@@ -1,4 +1,4 @@
-"""What all folders share: where tests run in several processes, whole runs stay in one."""
+"""What all folders share: where tests run in several processes, the whole runs of a folder stay in one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 TOGETHER = {"flows", "e2e"}
-"""Folders whose tests share a running platform or home, and keep a machine busy: one process has them all, one after the other."""
+"""Folders whose tests share a running platform or home: one process has all of a folder, one after the other."""
 
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist, whose own groups pytest 9.2 does not tell it
@@ -18,6 +18,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class ByFolder(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             folder = PurePosixPath(nodeid.partition("::")[0]).parent.name
-            return "whole runs" if folder in TOGETHER else nodeid
+            return folder if folder in TOGETHER else nodeid
 
     return ByFolder(config, log)
