@@ -82,7 +82,7 @@ class Decoding(Part):
 class Envelope(Part):
     """Where the model will run and what it must achieve there."""
 
-    later = frozenset({"target_chip"})
+    later = frozenset({"cache_type", "target_chip"})
 
     runtime: Literal["llama.cpp", "llama.cpp-server", "vllm", "transformers"] = Field(
         default="llama.cpp",
@@ -108,6 +108,11 @@ class Envelope(Part):
     memory_mib: float | None = Field(default=None, gt=0, description="Memory for weights, cache and activations.")
     context_tokens: int = Field(default=512, ge=16, le=1_048_576, description="Prompt and answer together.")
     batch: int = Field(default=1, ge=1, le=1024, description="Sequences served at the same time.")
+    cache_type: Literal["f16", "q8_0", "q4_0"] | None = Field(
+        default=None,
+        description="Type of the key-value cache while it serves, in llama.cpp; left out: f16. What it costs in quality is in "
+        "the gate's answers.",
+    )
     max_time_to_first_token_ms: float | None = Field(default=None, gt=0, description="At the 95th percentile.")
     min_tokens_per_second: float | None = Field(default=None, gt=0, description="Generated, all sequences together.")
     max_slowdown: float | None = Field(

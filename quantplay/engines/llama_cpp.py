@@ -23,8 +23,8 @@ from quantplay.engines.llama_batch import Batch, Feed, Rows
 from quantplay.engines.llama_score import Scored, score
 from quantplay.errors import InputError, InternalError, MissingDependency
 
-CacheType = Literal["f16", "f32"]
-GGML_TYPES: dict[CacheType, int] = {"f32": 0, "f16": 1}  # enum ggml_type
+CacheType = Literal["f16", "f32", "q8_0", "q4_0"]
+GGML_TYPES: dict[CacheType, int] = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8}  # enum ggml_type
 FLASH = {None: -1, False: 0, True: 1}  # enum llama_flash_attn_type; -1 lets llama.cpp decide
 BATCH_TOKENS = 512  # a call; llama.cpp's own default for its physical batch
 MEMORY_SIZE = re.compile(r"^llama_(?:kv_cache|memory_recurrent): size = +([0-9.]+) MiB", re.MULTILINE)
@@ -37,7 +37,7 @@ class LlamaModel:
 
     `context_tokens` is what one sequence may hold, prompt and answer together; `sequences` how many run at a time.
     `cache_type` is the type of the key-value cache. `flash`: None lets llama.cpp decide, but a float32 cache turns it off,
-    because flash attention on a CPU rounds keys and values to float16. Not safe for use by two threads at a time.
+    because flash attention on a CPU rounds keys and values to float16, and quantized values need it. Not safe for use by two threads at a time.
     Raises InputError, with llama.cpp's own words, for a file it can't load.
     """
 
@@ -55,8 +55,8 @@ class LlamaModel:
         self.model: Any = None
         self.context: Any = None
         self.context_tokens, self.sequences = context_tokens, sequences
-        if flash is None and cache_type == "f32":
-            flash = False
+        if flash is None and cache_type != "f16":
+            flash = cache_type != "f32"
         if not path.is_file():
             raise InputError("there is no GGUF file", value=path, allowed="a file written by the GGUF converter")
         llama_log.listen()

@@ -44,7 +44,12 @@ def baseline_bytes(shape: ModelShape, envelope: Envelope) -> int:
 def answering_bytes(shape: ModelShape, envelope: Envelope, kind: str) -> int:
     """A GGUF that answers many prompts together."""
     return estimate(
-        shape, kind, context_tokens=envelope.context_tokens, batch=EVALUATED_TOGETHER, importance=False
+        shape,
+        kind,
+        context_tokens=envelope.context_tokens,
+        batch=EVALUATED_TOGETHER,
+        importance=False,
+        cache_type=envelope.cache_type,
     ).total_bytes
 
 

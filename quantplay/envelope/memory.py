@@ -71,7 +71,7 @@ def estimate(
         shape,
         context_tokens=context_tokens,
         batch=batch,
-        cache_type=cache_type or ("F32" if wide else CACHE_TYPE),
+        cache_type=(cache_type or ("f32" if wide else CACHE_TYPE)).upper(),
         windows=made.windows,
         padding=made.padding,
     )

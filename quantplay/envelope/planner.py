@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from math import prod
 
 from quantplay.envelope.chips import Chip, kernel_of
-from quantplay.envelope.memory import MemoryEstimate, estimate
-from quantplay.envelope.mix import stored_bytes, stored_types
+from quantplay.envelope.memory import CACHE_TYPE, MemoryEstimate, estimate
+from quantplay.envelope.mix import block_size, stored_bytes, stored_types
 from quantplay.envelope.packed import is_packed, linear_bytes
 from quantplay.envelope.roofline import Load, decode_work, prefill_time, time_of
 from quantplay.envelope.runtimes import runtime_of
@@ -64,8 +64,15 @@ def probed_types(shape: ModelShape, kinds: Sequence[str]) -> tuple[str, ...]:
 def memory_of(shape: ModelShape, kind: str, envelope: Envelope, machine: Machine | None) -> MemoryEstimate:
     return estimate(
         shape, kind, context_tokens=envelope.context_tokens, batch=envelope.batch, runtime=envelope.runtime,
-        device=envelope.device, importance=uses_importance(TYPES[kind]), repacked=repacked_types(machine),
+        device=envelope.device, cache_type=envelope.cache_type, importance=uses_importance(TYPES[kind]),
+        repacked=repacked_types(machine),
     )  # fmt: skip
+
+
+def cache_bits(envelope: Envelope) -> float:
+    """Of a number in the key-value cache, its block's scale included."""
+    kind = (envelope.cache_type or CACHE_TYPE).upper()
+    return 8 * stored_bytes(kind, (block_size(kind),)) / block_size(kind)
 
 
 def repacked_types(machine: Machine | None) -> frozenset[str]:
@@ -78,7 +85,10 @@ def predict(
 ) -> Prediction:
     """Speed of `kind` under the envelope's load on `machine`; chip: its row of the table, None for a CPU that is here."""
     made = runtime_of(envelope.runtime)
-    load = Load(context_tokens=envelope.context_tokens, batch=made.at_once(envelope.batch))
+    load = Load(
+        context_tokens=envelope.context_tokens, batch=made.at_once(envelope.batch),
+        cache_bits=cache_bits(envelope),
+    )  # fmt: skip
     kernel = kernel_of(kind, TYPES[kind].format, envelope.runtime, chip)
     arithmetic = kernel.arithmetic if kernel.arithmetic in machine.gflops else "bfloat16"
     types, sizes = stored(shape, FULL[envelope.runtime] if kernel.unpacks else kind)

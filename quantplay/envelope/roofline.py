@@ -38,6 +38,7 @@ class Load:
 
     context_tokens: int
     batch: int
+    cache_bits: float = 16  # of a number in the key-value cache
 
     @property
     def answer(self) -> int:
@@ -91,7 +92,8 @@ class Time:
 
 
 def work_of(
-    shape: ModelShape, types: Mapping[str, str], *, tokens: int, outputs: int, past: float, sequences: int, sizes: Mapping[str, int]
+    shape: ModelShape, types: Mapping[str, str], *, tokens: int, outputs: int, past: float, sequences: int, sizes: Mapping[str, int],
+    cache_bits: float = 16,
 ) -> Work:  # fmt: skip
     """One pass of `tokens` tokens of `sequences` sequences, each with `past` tokens before it.
 
@@ -117,7 +119,7 @@ def work_of(
         read=read, computed=computed, tokens=tokens, read_bytes=total, attended=shape.heads * tokens * positions,
         elements=float(shape.layers * tokens * touched), sequences=sequences,
         at_once=tokens / sequences, head_dim=shape.head_dim,
-        cache_read_bytes=2 * 2 * shape.key_value_heads * shape.head_dim * sequences * positions,
+        cache_read_bytes=2 * cache_bits / 8 * shape.key_value_heads * shape.head_dim * sequences * positions,
     )  # fmt: skip
 
 
@@ -198,7 +200,10 @@ def at(rates: Mapping[str, float], tokens: float) -> float:
 def decode_work(shape: ModelShape, types: Mapping[str, str], sizes: Mapping[str, int], load: Load) -> Work:
     """One step: a token of every sequence, in the middle of its answer."""
     past = load.prompt + load.answer / 2
-    return work_of(shape, types, sizes=sizes, tokens=load.batch, outputs=load.batch, past=past, sequences=load.batch)
+    return work_of(
+        shape, types, sizes=sizes, tokens=load.batch, outputs=load.batch, past=past, sequences=load.batch,
+        cache_bits=load.cache_bits,
+    )  # fmt: skip
 
 
 def prefill_time(
@@ -210,7 +215,8 @@ def prefill_time(
         tokens = min(MICRO_BATCH, load.prompt - start)
         last = start + tokens == load.prompt
         work = work_of(
-            shape, types, sizes=sizes, tokens=tokens, outputs=int(last), past=start + tokens / 2, sequences=1
+            shape, types, sizes=sizes, tokens=tokens, outputs=int(last), past=start + tokens / 2, sequences=1,
+            cache_bits=load.cache_bits,
         )  # fmt: skip
         parts.append(time_of(work, machine, shape.layers, arithmetic))
     return Time(

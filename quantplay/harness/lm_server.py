@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +94,26 @@ class ServerLM(Base):
             raise
         except Exception as error:
             raise no_answer(error) from error
+
+    @staticmethod
+    def parse_logprobs(
+        outputs: Any, tokens: Sequence[Sequence[int]], ctxlens: Sequence[int], **_: Any
+    ) -> list[tuple[float, bool]]:
+        """Summed log-probability of each text's tokens from `ctxlens` on, and whether each was the likeliest.
+
+        lm-eval takes the last entry for a token that the model went on with; there is none where it ended the text at once.
+        """
+        found = []
+        answered = outputs if isinstance(outputs, list) else [outputs]
+        choices = [one for output in answered for one in sorted(output["choices"], key=itemgetter("index"))]
+        for choice, text, start in zip(choices, tokens, ctxlens, strict=True):
+            values = choice["logprobs"]["token_logprobs"][start : len(text)]
+            likeliest = choice["logprobs"]["top_logprobs"][start : len(text)]
+            if len(values) != len(text) - start:
+                raise ValueError(f"log-probabilities of {len(values)} tokens where {len(text) - start} were asked for")
+            greedy = all(value == max(top.values()) for value, top in zip(values, likeliest, strict=True))
+            found.append((sum(values), greedy))
+        return found
 
     def lengths(self, texts: list[str]) -> list[int]:
         """Tokens of each text, begin-of-text included."""

@@ -192,6 +192,7 @@ def open_model(
                 context_tokens=context_tokens,
                 concurrency=batch,
                 threads=threads,
+                cache_type=cache_type,
                 scores=True,
             )
             with served(serving) as server:
@@ -291,7 +292,7 @@ def evaluate_job(payload: Mapping[str, Any], report: Report) -> dict[str, Any]:
     """`evaluate` for process.run.
 
     Payload: runtime, model, files (item files), tasks (task files), allow_code, decoding, batch, threads, order_seed,
-    context_tokens, gold_loss_ids, tokenizer, and only_ids to run these items alone, without the task files. Returns {"items": [...], "precision", "prompts", "tokens", "serving"}.
+    context_tokens, cache_type, gold_loss_ids, tokenizer, and only_ids to run these items alone, without the task files. Returns {"items": [...], "precision", "prompts", "tokens", "serving"}.
     """
     runtime, model = payload["runtime"], Path(payload["model"])
     items = read_item_files([Path(file) for file in payload["files"]])
@@ -311,6 +312,7 @@ def evaluate_job(payload: Mapping[str, Any], report: Report) -> dict[str, Any]:
         threads=payload["threads"],
         order_seed=payload.get("order_seed"),
         context_tokens=payload.get("context_tokens", 512),
+        cache_type=payload.get("cache_type") or "f16",
         gold_loss_ids=payload.get("gold_loss_ids", ()),
         tokenizer=Path(payload["tokenizer"]) if payload.get("tokenizer") else None,
         on_progress=report,

@@ -11,6 +11,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+from quantplay.engines.llama_cpp import GGML_TYPES, CacheType
 from quantplay.errors import InputError, MissingDependency
 from quantplay.formats import SERVERS
 
@@ -29,6 +30,7 @@ class Serving:
     context_tokens: int  # of one request
     concurrency: int  # requests at once
     threads: int
+    cache_type: CacheType = "f16"  # of keys and values, in llama.cpp's server
     scores: bool = (
         False  # also log-probabilities of a prompt's tokens, which takes llama.cpp context x vocabulary x 4 bytes
     )
@@ -60,11 +62,11 @@ def installed(runtime: str) -> str | None:
 def described(serving: Serving) -> dict[str, str]:
     """What can change answers or speed beside model, machine and threads: version and flags."""
     version = require_runtime(serving.runtime)
-    told = flags(serving.runtime, serving.context_tokens, serving.concurrency)
+    told = flags(serving.runtime, serving.context_tokens, serving.concurrency, serving.cache_type)
     return {"server": f"{PACKAGES[serving.runtime]} {version}", "flags": " ".join(told)}
 
 
-def flags(runtime: str, context_tokens: int, concurrency: int) -> list[str]:
+def flags(runtime: str, context_tokens: int, concurrency: int, cache_type: CacheType = "f16") -> list[str]:
     """What sets the runtime up. Two servers with other flags are not compared."""
     if runtime == "vllm":
         # Without the cache of shared prefixes a request is always computed whole, and the model's own generation_config.json
@@ -72,11 +74,15 @@ def flags(runtime: str, context_tokens: int, concurrency: int) -> list[str]:
         return ["--max-model-len", str(context_tokens), "--max-num-seqs", str(concurrency), "--seed", "0",
                 "--no-enable-prefix-caching", "--generation-config", "vllm"]  # fmt: skip
     # Requests wait for each other instead of breaking each other off, which is this server's default.
-    return ["--n_ctx", str(context_tokens), "--interrupt_requests", "false", "--seed", "0", "--verbose", "false"]
+    told = ["--n_ctx", str(context_tokens), "--interrupt_requests", "false", "--seed", "0", "--verbose", "false"]
+    if cache_type != "f16":
+        kind = str(GGML_TYPES[cache_type])
+        told += ["--type_k", kind, "--type_v", kind, "--flash_attn", "true"]
+    return told
 
 
 def command(serving: Serving, alias: str, host: str, port: int) -> list[str]:
-    told = flags(serving.runtime, serving.context_tokens, serving.concurrency)
+    told = flags(serving.runtime, serving.context_tokens, serving.concurrency, serving.cache_type)
     where = ["--host", host, "--port", str(port)]
     if serving.runtime == "vllm":
         program = Path(sys.executable).with_name("vllm")

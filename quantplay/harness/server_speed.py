@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from quantplay.engines.llama_cpp import LlamaModel
+from quantplay.engines.llama_cpp import CacheType, LlamaModel
 from quantplay.engines.model_file import model_folder
 from quantplay.engines.transformers_model import load_tokenizer
 from quantplay.envelope.accelerators import used_bytes
@@ -40,6 +40,7 @@ def measure_speed_served(
     texts: Sequence[str],
     *,
     runtime: str,
+    cache_type: CacheType,
     tokenizer: Path | None,
     context_tokens: int,
     batch: int,
@@ -63,7 +64,7 @@ def measure_speed_served(
         load = {"clients": batch, "max_tokens": answer_tokens(context_tokens), "forbidden": tokens.all_special_ids}
         arms = {
             name: Serving(
-                runtime=runtime, model=path, context_tokens=context_tokens, concurrency=batch, threads=threads,
+                runtime=runtime, model=path, context_tokens=context_tokens, concurrency=batch, threads=threads, cache_type=cache_type,
                 cache_bytes=None if loads_gguf(runtime) else folder_cache(path, runtime, context_tokens, batch),
             )
             for name, path in paths.items()
@@ -171,7 +172,9 @@ def performance(turns: Sequence[ServedTurn], context_tokens: int, batch: int, th
 def sizes(model: Path, serving: Serving) -> dict[str, int]:
     """Bytes of weights and of the key-value cache, which a server does not tell: llama.cpp in process does, for a folder the files."""
     if loads_gguf(serving.runtime):
-        with LlamaModel(model, threads=serving.threads, context_tokens=serving.context_tokens, sequences=1) as loaded:
+        with LlamaModel(
+            model, threads=serving.threads, context_tokens=serving.context_tokens, cache_type=serving.cache_type
+        ) as loaded:
             return {"weights_bytes": loaded.weights_bytes, "cache_bytes": loaded.cache_bytes}
     tensors = [tensor for file in model.glob("*.safetensors") for tensor in read_header(file).values()]
     return {"weights_bytes": sum(one.end - one.begin for one in tensors), "cache_bytes": serving.cache_bytes or 0}

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import IO, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from quantplay.formats import SERVERS
 from quantplay.harness.speed_load import Turn
 from quantplay.process import Report
 from quantplay.records import Performance, Spread
+
+if TYPE_CHECKING:
+    from quantplay.engines.llama_cpp import CacheType
 
 REPEATS = 12  # the 95th percentile of fewer says little
 WARM_UPS = 1  # turns that are not counted: they touch the pages of the file and of the cache
@@ -42,6 +45,7 @@ def measure_speed(
     threads: int,
     repeats: int = REPEATS,
     runtime: str = "llama.cpp",
+    cache_type: CacheType = "f16",
     tokenizer: Path | None = None,
     on_progress: Report | None = None,
 ) -> dict[str, Performance]:
@@ -56,7 +60,7 @@ def measure_speed(
         from quantplay.harness.server_speed import measure_speed_served
 
         return measure_speed_served(
-            models, prompts, runtime=runtime, tokenizer=tokenizer, context_tokens=context_tokens, batch=batch,
+            models, prompts, runtime=runtime, cache_type=cache_type, tokenizer=tokenizer, context_tokens=context_tokens, batch=batch,
             threads=threads, repeats=max(FEWEST_REPEATS, repeats // 2), on_progress=on_progress,
         )  # fmt: skip
     load = {
@@ -65,6 +69,7 @@ def measure_speed(
         "threads": threads,
         "text": "\n".join(prompts),
         "runtime": runtime,
+        "cache_type": cache_type,
     }
     turns: dict[str, list[Turn]] = {name: [] for name in models}
     rounds = WARM_UPS + repeats
@@ -96,8 +101,8 @@ def measure_speed(
 
 
 def speed_job(payload: dict[str, Any], report: Report) -> dict[str, Any]:
-    """Job: `models` {name: file}, `file` (JSONL with id and text), `context_tokens`, `batch`, `threads`, optional `repeats`, `runtime`
-    and `tokenizer` -> {name: body of Performance}."""
+    """Job: `models` {name: file}, `file` (JSONL with id and text), `context_tokens`, `batch`, `threads`, optional `repeats`, `runtime`,
+    `cache_type` and `tokenizer` -> {name: body of Performance}."""
     measured = measure_speed(
         {name: Path(path) for name, path in payload["models"].items()},
         [sample.text for sample in read_texts(Path(payload["file"]))],
@@ -106,6 +111,7 @@ def speed_job(payload: dict[str, Any], report: Report) -> dict[str, Any]:
         threads=payload["threads"],
         repeats=payload.get("repeats", REPEATS),
         runtime=payload.get("runtime", "llama.cpp"),
+        cache_type=payload.get("cache_type") or "f16",
         tokenizer=Path(payload["tokenizer"]) if payload.get("tokenizer") else None,
         on_progress=report,
     )

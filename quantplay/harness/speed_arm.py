@@ -36,7 +36,10 @@ def main(parent: int) -> None:
 def serve(load: dict[str, Any]) -> None:
     model_file, context_tokens = Path(load["model"]), load["context_tokens"]
     kind, turn = arm_of(load.get("runtime", "llama.cpp"))
-    with kind(model_file, threads=load["threads"], context_tokens=context_tokens, sequences=load["batch"]) as model:
+    settings = {"cache_type": load.get("cache_type", "f16")} if kind is LlamaModel else {}
+    with kind(
+        model_file, threads=load["threads"], context_tokens=context_tokens, sequences=load["batch"], **settings
+    ) as model:
         prompt = fill(model, load["text"], context_tokens)
         answer({})
         for line in sys.stdin:

@@ -56,6 +56,7 @@ def evaluate_arm(
             "threads": threads,
             "order_seed": order_seed,
             "context_tokens": plan.envelope.context_tokens,
+            "cache_type": plan.envelope.cache_type,
             "gold_loss_ids": list(gold_loss_ids),
             "only_ids": list(only_ids) if only_ids is not None else None,
             "tokenizer": str(pinned.paths.model),

@@ -149,6 +149,7 @@ def measure_speed(
         "tokenizer": str(pinned.paths.model),
         "file": str(pinned.paths.heldout),
         "context_tokens": plan.envelope.context_tokens,
+        "cache_type": plan.envelope.cache_type,
         "batch": plan.envelope.batch,
         "threads": threads,
     }

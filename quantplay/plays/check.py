@@ -18,7 +18,7 @@ from quantplay.plan_file import PlanFile, load_plan
 from quantplay.plays.business_case import Arithmetic, arithmetic
 from quantplay.plays.calibration import calibration_of, finding_faults, idle_waivers
 from quantplay.plays.check_ahead import ahead_faults, ahead_warnings
-from quantplay.plays.check_envelope import extra_faults, place_faults
+from quantplay.plays.check_envelope import cache_faults, extra_faults, place_faults
 from quantplay.plays.check_length import length_faults
 from quantplay.plays.check_memory import memory_faults
 from quantplay.plays.check_rules import (
@@ -164,6 +164,8 @@ def rule_faults(file: PlanFile, sets: Sets, base: Path, measured_here: bool) -> 
     folder = model_folder(model, base) if model is not None else None
     if measured_here and envelope is not None and folder is not None and is_folder(folder):
         yield from memory_faults(file, envelope, folder)
+    if envelope is not None:
+        yield from cache_faults(file, envelope, folder if folder is not None and is_folder(folder) else None)
     tokenizer = open_tokenizer(folder) if folder is not None and is_folder(folder) else None
     if isinstance(tokenizer, Fault):
         yield tokenizer

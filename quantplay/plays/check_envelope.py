@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from quantplay.envelope.choose import order_for
 from quantplay.envelope.fitting import RULE, mismatch
 from quantplay.envelope.hardware import read_accelerators
-from quantplay.errors import Fault, MissingDependency
+from quantplay.envelope.mix import block_size
+from quantplay.envelope.shape import read_shape
+from quantplay.errors import Fault, InputError, MissingDependency
 from quantplay.formats import SERVERS, TYPES
 from quantplay.harness.server_command import require_runtime
 from quantplay.plan import Envelope
@@ -33,6 +36,29 @@ def extra_faults(file: PlanFile, envelope: Envelope) -> Iterator[Fault]:
                 ("envelope", "types", position), f"envelope.types[{position + 1}]: {missing.what}", value=f"{name}: not installed",
                 fix=missing.fix,
             )  # fmt: skip
+
+
+def cache_faults(file: PlanFile, envelope: Envelope, folder: Path | None) -> Iterator[Fault]:
+    """A type of the key-value cache that the runtime does not have, or whose blocks don't divide the model's heads."""
+    kind, where = envelope.cache_type, ("envelope", "cache_type")
+    if kind is None:
+        return
+    if SERVERS.get(envelope.runtime, envelope.runtime) != "llama.cpp":
+        yield file.fault(
+            where, f"envelope.cache_type: {envelope.runtime} is not told the type of its cache here", value=kind,
+            allowed="llama.cpp and llama.cpp-server", fix="leave it out: the runtime chooses",
+        )  # fmt: skip
+        return
+    try:
+        head = read_shape(folder, need_weights=False).head_dim if folder is not None else 0
+    except InputError:
+        return  # what is wrong with the model is said elsewhere
+    block = block_size(kind.upper())
+    if head % block:
+        yield file.fault(
+            where, f"envelope.cache_type: blocks of {block} numbers don't divide a head of this model", value=f"{kind}; a head has {head}",
+            allowed="f16", fix="leave it out",
+        )  # fmt: skip
 
 
 def place_faults(file: PlanFile, envelope: Envelope) -> Iterator[Fault]:

@@ -205,6 +205,8 @@ def served(plan: Plan) -> dict[str, object]:
     """The load under which speed and memory are measured; the flags of a server, whose version is in the fingerprint."""
     envelope = plan.envelope
     told: dict[str, object] = {"context_tokens": envelope.context_tokens, "batch": envelope.batch}
+    if envelope.cache_type is not None:
+        told["cache_type"] = envelope.cache_type
     if envelope.runtime in SERVERS:
-        told["flags"] = flags(envelope.runtime, envelope.context_tokens, envelope.batch)
+        told["flags"] = flags(envelope.runtime, envelope.context_tokens, envelope.batch, envelope.cache_type or "f16")
     return told

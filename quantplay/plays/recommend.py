@@ -73,6 +73,7 @@ def sizes_of(plan: Plan, model_folder: Path) -> tuple[TypeSize, ...]:
                 importance=uses_importance(kind),
                 runtime=envelope.runtime,
                 device=envelope.device,
+                cache_type=envelope.cache_type,
             )
             found.append(
                 TypeSize(

@@ -62,7 +62,7 @@ def test_it_answers_and_scores_as_in_process(pilot: Path, pilot_model: Path, can
         "decoding": Decoding(max_tokens=64),
         "threads": 1,
     }
-    common["gold_loss_ids"] = [item.id for item in items[:6]]
+    common["gold_loss_ids"] = [item.id for item in items]  # also those after whose answer the text ends at once
     inside = measure(runtime="llama.cpp", batch=4, **common)
     outside = measure(runtime="llama.cpp-server", batch=3, tokenizer=pilot_model, **common)
     assert [(one.id, one.response, one.score) for one in outside.items] == [
@@ -72,9 +72,9 @@ def test_it_answers_and_scores_as_in_process(pilot: Path, pilot_model: Path, can
         (one.gold_loss_nats, other.gold_loss_nats) for one, other in zip(inside.items, outside.items, strict=True)
     ]
     measured = [(one, other) for one, other in losses if one is not None]
-    assert len(measured) == 6
+    assert len(measured) == len(items)
     assert all(
-        other == pytest.approx(one, abs=2e-3) for one, other in measured
+        other == pytest.approx(one, rel=2e-3, abs=4e-3) for one, other in measured
     )  # batches of other sizes round differently
     assert inside.prompts == outside.prompts
     assert outside.serving["server"].startswith("llama-cpp-python 0.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 from plan_samples import edited, write_sample
 
 from quantplay.errors import Fault
+from quantplay.plan_file import load_plan
 from quantplay.plays.check import check_plan
+from quantplay.plays.check_envelope import cache_faults
 from quantplay.quantizers import folder_recipe
 
 
@@ -60,3 +63,32 @@ def test_a_missing_extra_is_told_with_its_command_before_the_baseline(
     assert (
         faults_of(tmp_path / "elsewhere", "transformers", "[W8A8]", here=False) == []
     )  # the worker that measures may have it
+
+
+@pytest.mark.parametrize(("runtime", "types"), [("transformers", "[W8A8]"), ("vllm", "[W4A16]")])
+def test_a_cache_type_is_llama_cpps(tmp_path: Path, runtime: str, types: str) -> None:
+    (fault,) = [one for one in faults_of(tmp_path, f"{runtime}\n  cache_type: q8_0", types) if "cache_type" in one.what]
+    assert (fault.value, fault.allowed) == ("q8_0", "llama.cpp and llama.cpp-server")
+
+
+def test_a_cache_type_whose_blocks_do_not_divide_a_head_is_a_fault(tmp_path: Path) -> None:
+    """llama.cpp would refuse it only once the model is there."""
+    file = load_plan(write_sample(tmp_path, edited("runtime: llama.cpp", "runtime: llama.cpp\n  cache_type: q8_0")))
+    config = {
+        "model_type": "llama",
+        "hidden_size": 192,
+        "intermediate_size": 256,
+        "num_hidden_layers": 2,
+        "vocab_size": 99,
+    }
+
+    def faults(heads: int) -> list[str]:
+        folder = tmp_path / f"{heads}"
+        folder.mkdir()
+        (folder / "config.json").write_text(
+            json.dumps(config | {"num_attention_heads": heads, "num_key_value_heads": 2})
+        )
+        return [one.what for one in cache_faults(file, file.parts["envelope"], folder)]
+
+    assert faults(heads=6) == []
+    assert faults(heads=4) == ["envelope.cache_type: blocks of 32 numbers don't divide a head of this model"]

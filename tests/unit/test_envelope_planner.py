@@ -305,3 +305,14 @@ def test_a_format_that_is_unpacked_before_every_use_is_never_faster_than_full_pr
         assert not candidate.prediction.native
         assert candidate.prediction.time_per_token_ms > full.time_per_token_ms
     assert any("No native support" in sentence for sentence in choice.wrong_moves)
+
+
+def test_a_narrower_cache_takes_less_and_is_read_faster(tmp_path: Path) -> None:
+    wide, narrow = (
+        planned(tmp_path, Envelope(types=("Q4_K_M",), context_tokens=8192, batch=16, cache_type=kind), probed(*ALL)).candidates[0]
+        for kind in (None, "q8_0")
+    )  # fmt: skip
+    assert narrow.cache_bytes == wide.cache_bytes * 34 // 64  # 32 numbers and their scale in 34 bytes
+    assert wide.prediction is not None
+    assert narrow.prediction is not None
+    assert narrow.prediction.time_per_token_ms < wide.prediction.time_per_token_ms

@@ -30,7 +30,7 @@ from quantplay.records import RollbackRules
 
 PILOT = Path(__file__).parents[2] / "examples" / "pilot"
 LEFT_OUT = {
-    "schema", "evaluation.allow_code", "envelope.runtime", "envelope.device", "updates", "training.micro_rows", "training.gradient_checkpointing",
+    "schema", "evaluation.allow_code", "envelope.runtime", "envelope.device", "envelope.cache_type", "updates", "training.micro_rows", "training.gradient_checkpointing",
     "business_case.quantizing_cost", *(f"rollback_rules.{name}" for name in RollbackRules.model_fields),
 }  # fmt: skip
 """What only a plan file can say: one choice alone, code, which somebody reviews there, what `--update-of` writes, what only a tight memory asks for,
