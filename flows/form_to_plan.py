@@ -21,10 +21,13 @@ from quantplay.errors import Fault, PlanError
 from quantplay.plan import Plan
 from quantplay.plan_file import Place, PlanFile, load_plan, plan_from_text
 from quantplay.plays.check import check_plan
+from quantplay.plays.standards import standards_in
+from quantplay.settings import settings
 
 PLACES: dict[str, str] = {
     "name": "name",
     "use_case": "use_case",
+    "more.use_case_class": "use_case_class",
     "more.trade_off": "trade_off",
     "profile": "profile",
     "more.seed": "seed",
@@ -214,7 +217,8 @@ def field_at(place: Place, form: PlanForm) -> str:
 
 def require_good(form: PlanForm, path: Path, *, measured_here: bool) -> None:
     """Check the plan written from `form` and all it points to. Raises PlanError with every fault, named by its field."""
-    report = check_plan(path, measured_here=measured_here)
+    standards = standards_in(settings().standards)
+    report = check_plan(path, measured_here=measured_here, standards=standards)
     if not report.good:
         faults = in_the_form(load_plan(path), report.faults, form)
         raise PlanError("the form can't be used", faults=faults, fix="correct these fields and start again")

@@ -119,3 +119,6 @@ STANDINGS: dict[str, StandingOutcome] = {
     ),
 }  # fmt: skip
 """How a locked package stands after it was measured again."""
+
+FALLS_SHORT = 22
+"""Exit code of `quantplay standards falls-short` where a locked model does."""

@@ -176,6 +176,15 @@ WAIVABLE: dict[str, str] = {
     "envelope.target_chip": "measured on another chip than the one it will be served on",
     "envelope.format": "a serving format that the runtime or the chip is not made for",
     "envelope.wrong_move": "quantizing although the planner says it is the wrong move here",
+    "standards.profile": "a profile that the organisation's standards don't allow for this use case",
+    "standards.types": "serving types that are not in use in the organisation",
+    "standards.bits": "fewer bits than the standards allow",
+    "standards.tolerance": "a slice, or the hardest items, allowed to lose more than the standards allow",
+    "standards.items": "fewer items than the standards ask for, a slice",
+    "standards.slices": "a slice that the standards ask for and the plan does not gate",
+    "standards.samples": "another number of calibration samples than the standards ask for",
+    "standards.parts": "a part that the standards ask for and the plan leaves out",
+    "standards.owners": "a role that the standards want named, and the plan does not name",
 }
 """Defects a plan may accept with a recorded reason: name of the rule -> what it accepts."""
 
@@ -269,11 +278,15 @@ class Training(Part):
 class Plan(Part):
     """One model, one purpose, one gate."""
 
-    later = frozenset({"business_case", "mixed_precision", "rollback_rules", "training", "updates"})
+    later = frozenset({"business_case", "mixed_precision", "rollback_rules", "training", "updates", "use_case_class"})
 
     schema_version: Literal[1] = Field(alias="schema", default=1, description="Version of this file's schema.")
     name: Name = Field(description="Short name: lower-case letters, digits, - and _.")
     use_case: str = Field(min_length=1, description="What the model does, in a sentence.")
+    use_case_class: Name | None = Field(
+        default=None,
+        description="Which use case of the organisation's standards this is; empty: `default`. Without standards it says nothing.",
+    )
     trade_off: str = Field(
         default="", description="In words: what is given up for what. Goes on the first page of the package."
     )

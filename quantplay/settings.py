@@ -29,6 +29,7 @@ class Settings:
     allow_code: bool = False  # QUANTPLAY_ALLOW_CODE: deployed runs may run Python of task files that their plan names
     gateway_keys: Path | None = None  # QUANTPLAY_GATEWAY_KEYS: who may ask the gateway; None: this machine only
     notices: Path | None = None  # QUANTPLAY_NOTICES: addresses of who hears of rollbacks; None: nobody but Prefect
+    standards: Path | None = None  # QUANTPLAY_STANDARDS: the organisation's rules for plans; None: there are none
     give_back_seconds: int = 600  # QUANTPLAY_GIVE_BACK_SECONDS: how long a job waits for a worker that can do it
 
     @property
@@ -187,6 +188,7 @@ def read_settings() -> Settings:
         allow_code=read_allow_code(),
         gateway_keys=read_path("QUANTPLAY_GATEWAY_KEYS", Path()) if os.environ.get("QUANTPLAY_GATEWAY_KEYS") else None,
         notices=read_path("QUANTPLAY_NOTICES", Path()) if os.environ.get("QUANTPLAY_NOTICES") else None,
+        standards=read_path("QUANTPLAY_STANDARDS", Path()) if os.environ.get("QUANTPLAY_STANDARDS") else None,
         give_back_seconds=read_give_back(),
     )
 

@@ -16,7 +16,8 @@ from quantplay.plays import keys
 from quantplay.plays.evaluate import evaluate_candidate
 from quantplay.plays.rot import require_sound
 from quantplay.plays.target import target_waivers
-from quantplay.records import Artifact, Baseline, Decision, Digest, Evaluation, Waiver
+from quantplay.records import Artifact, Baseline, Decision, Digest, Evaluation, StandardsCheck, Waiver
+from quantplay.store.signoffs import OPENED
 from tasks.artifacts import local_copy
 from tasks.device import on_device
 from tasks.options import PLAY
@@ -60,7 +61,8 @@ def decide_gate(run: RunRef, baseline_key: Digest, artifact_key: Digest, evaluat
     assert artifact is not None
     attempt = look(run, artifact)
     changes, waivers = gate_changes(plan, looks_before(run)), waivers_of(run, baseline)
-    key = keys.decision_key(plan, evaluation_key, attempt, changes, waivers)
+    standards = standards_of(run)
+    key = keys.decision_key(plan, evaluation_key, attempt, changes, waivers, standards)
 
     def make() -> Decision:
         recipe = store.get_recipe(artifact.recipe)
@@ -72,7 +74,7 @@ def decide_gate(run: RunRef, baseline_key: Digest, artifact_key: Digest, evaluat
         titles = {name: info.title for name, info in plan.evaluation.slices.items()}
         return decide(
             plan.gate, baseline, evaluation, envelope=plan.envelope, artifact=artifact, attempt=attempt, titles=titles,
-            changes=changes, waivers=waivers,
+            changes=changes, waivers=waivers, standards=standards,
         )  # fmt: skip
 
     decision = once(run, "gate", key, find=store.get_decision, make=make)
@@ -103,3 +105,11 @@ def waivers_of(run: RunRef, baseline: Baseline) -> tuple[Waiver, ...]:
     check = workbench().store.get_calibration_check(keys.calibration_key(plan, run.inputs))
     assert check is not None
     return (*calibration_waivers(check), *target_waivers(plan, baseline.fingerprint.hardware))
+
+
+def standards_of(run: RunRef) -> StandardsCheck | None:
+    """What the plan was compared with when the run was opened: a standard raised since then is not applied to it."""
+    for event in workbench().store.events(kind=OPENED, subject=run.run):
+        if event.body.get("standards") is not None:
+            return StandardsCheck.model_validate(event.body["standards"])
+    return None

@@ -18,6 +18,7 @@ from quantplay.outcomes import OUTCOMES
 from quantplay.plan_file import read_plan
 from quantplay.plays.check import check_plan
 from quantplay.plays.pin import pin
+from quantplay.plays.standards import check_of_plan, require_standards, standards_in
 from quantplay.plays.target import require_target
 from quantplay.records import Digest, Inputs, Manifest, Recommendation
 from quantplay.store.signoffs import OPENED
@@ -44,7 +45,8 @@ def open_run(plan_path: str, resume: str | None = None) -> RunRef:
     require_code_allowed(plan)
     if workbench().settings.pool is None:  # else it is measured on another machine, chosen by what it has
         require_target(plan, workbench().fingerprint.hardware)
-    inputs = pin(plan, path.parent).inputs
+    pinned_now = pin(plan, path.parent)
+    inputs = pinned_now.inputs
     store = workbench().store
     for manifest in inputs.manifests:
         store.put_manifest(manifest)
@@ -59,6 +61,10 @@ def open_run(plan_path: str, resume: str | None = None) -> RunRef:
         return RunRef(run=str(before), plan_path=str(path), plan=digest, inputs=inputs)
     if before is None:
         require_updatable(store, plan, inputs)
+        if (standards := standards_in(workbench().settings.standards)) is not None:
+            compared = check_of_plan(plan, pinned_now.paths, standards)
+            require_standards(compared, plan, str(path))
+            body["standards"] = compared.body()
     run = store.start_run(
         plan=digest, profile=plan.profile, run=before, prefect_flow_run_id=flow_run.get_id(), body=body
     )

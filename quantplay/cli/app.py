@@ -263,6 +263,43 @@ def baselines(
     start("registry", revoke=revoke, reason=reason, json=json)
 
 
+standards = typer.Typer(
+    help="The organisation's rules for plans: show, check, raise them.",
+    invoke_without_command=True,
+    rich_markup_mode=None,
+)
+app.add_typer(standards, name="standards")
+StandardsPath = Annotated[
+    Path | None,
+    typer.Argument(metavar="[FILE]", help="A standards file; by default QUANTPLAY_STANDARDS.", show_default=False),
+]
+
+
+@standards.callback()
+def standards_here(context: typer.Context, json: AsJson = False) -> None:
+    """Show the rules that apply here. Or check a file, or see which locked models fall short of one."""
+    if context.invoked_subcommand is None:
+        start("standards", json=json)
+
+
+@standards.command("show")
+def standards_show(file: StandardsPath = None, json: AsJson = False) -> None:
+    """Show the rules of a standards file. What applies to which runtime, use case and profile, and when to deviate."""
+    start("standards", file=file, json=json)
+
+
+@standards.command("check")
+def standards_check(file: StandardsPath = None, json: AsJson = False) -> None:
+    """Check a standards file. Lists every fault at once, with its line."""
+    start("standards_check", file=file, json=json)
+
+
+@standards.command("falls-short")
+def standards_falls_short(file: StandardsPath = None, json: AsJson = False) -> None:
+    """List the locked models that fall short of a standards file. Of what, by how much and the fix; before it is put in force."""
+    start("standards_falls_short", file=file, json=json)
+
+
 @app.command()
 def replay(
     package: Annotated[Path, typer.Argument(help="A hand-off package: folder or .tar.", show_default=False)],

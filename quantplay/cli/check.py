@@ -9,8 +9,10 @@ from quantplay.errors import PlanError
 
 def command(plan: Path, json: bool = False) -> int:
     from quantplay.plays.check import check_plan
+    from quantplay.plays.standards import standards_in
+    from quantplay.settings import settings
 
-    report = check_plan(plan)
+    report = check_plan(plan, standards=standards_in(settings().standards))
     if json:
         print(report.model_dump_json(indent=2))
     else:

@@ -12,6 +12,7 @@ from quantplay.cli.render_faults import faults_view
 from quantplay.gate import PowerReport
 from quantplay.plays.business_case import Arithmetic
 from quantplay.plays.check import CheckReport
+from quantplay.records import StandardsCheck
 
 
 def check_view(report: CheckReport, width: int) -> Group:
@@ -32,6 +33,9 @@ def check_parts(report: CheckReport, width: int) -> Iterator[RenderableType]:
     if report.business_case is not None:
         yield business_case_view(report.business_case)
         yield ""
+    if report.standards is not None:
+        yield from standards_parts(report.standards)
+        yield ""
     if report.warnings:
         yield Group(*faults_view(report.warnings, count(len(report.warnings), "warning"), "yellow"))
         yield ""
@@ -42,6 +46,19 @@ def check_parts(report: CheckReport, width: int) -> Iterator[RenderableType]:
     yield Text.assemble(
         ("plan ", "bold"), report.plan or "", ("\ngate ", "bold"), report.gate or "", "  (what a run freezes)"
     )
+
+
+def standards_parts(check: StandardsCheck) -> Iterator[RenderableType]:
+    """What the plan was compared with, and the departures it gives a reason for; the others are among the faults."""
+    accepted = [one for one in check.departures if one.acceptable and one.reason is not None]
+    said = (
+        "the plan follows them"
+        if not check.departures
+        else f"{count(len(check.departures), 'departure')}, {len(accepted)} with a reason"
+    )
+    yield Text(f"Standards: {check.title}, version {check.version}, use case {check.use_case}: {said}.")
+    for one in accepted:
+        yield Text(f"  Deviates ({one.rule}): {one.what}; they say {one.standard}. Because: “{one.reason}”")
 
 
 def business_case_view(worth: Arithmetic) -> Group:

@@ -92,8 +92,10 @@ def require_runnable(plan: Path) -> None:
     from quantplay.cli.console import errors_console
     from quantplay.cli.render_faults import faults_view
     from quantplay.plays.check import check_plan
+    from quantplay.plays.standards import standards_in
+    from quantplay.settings import settings
 
-    report = check_plan(plan)
+    report = check_plan(plan, standards=standards_in(settings().standards))
     if not report.good:
         raise PlanError(f"{plan} can't run", faults=report.faults, fix=f"mend the plan, then `quantplay check {plan}`")
     if report.warnings:

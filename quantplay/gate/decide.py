@@ -13,7 +13,17 @@ from quantplay.gate.rule import PRECEDENCE, Judged, Quantity, items_needed, judg
 from quantplay.gate.sentences import SUPERFLUOUS_SHARE, envelope_reason, slice_reason
 from quantplay.gate.target import check_target, chip_of
 from quantplay.plan import Envelope, Gate
-from quantplay.records import Artifact, Baseline, Decision, Evaluation, GateChange, SliceVerdict, Verdict, Waiver
+from quantplay.records import (
+    Artifact,
+    Baseline,
+    Decision,
+    Evaluation,
+    GateChange,
+    SliceVerdict,
+    StandardsCheck,
+    Verdict,
+    Waiver,
+)
 from quantplay.stats import ALPHA, HARDEST, Drop, loss_rise, mcnemar_exact, score_drop
 
 INTERVAL_TAIL = 0.05  # a side of the two-sided 90 % interval
@@ -37,11 +47,12 @@ def decide(
     titles: Mapping[str, str] | None = None,
     changes: tuple[GateChange, ...] = (),
     waivers: tuple[Waiver, ...] = (),
+    standards: StandardsCheck | None = None,
 ) -> Decision:
     """Judge `evaluation` against `baseline` under `gate`; `titles` names slices in words (slice -> title).
 
-    changes: where this gate is laxer than one that looked before (erosion.py); waivers: defects the plan accepts. Both are
-    shown with the decision and don't change it.
+    changes: where this gate is laxer than one that looked before (erosion.py); waivers: defects the plan accepts; standards:
+    what the plan was compared with when the run began. All are shown with the decision and don't change it.
 
     Quality is the source arm of the baseline minus the candidate, item by item; speed and memory are against full
     precision in the serving runtime. Raises IntegrityError when the records don't belong together and InputError when
@@ -72,6 +83,7 @@ def decide(
         gate_changes=changes,
         target=target,
         waivers=waivers,
+        standards=standards,
     )
 
 

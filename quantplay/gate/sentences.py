@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from quantplay.gate.target import target_sentence
-from quantplay.records import Decision, EnvelopeCheck, GateChange, SliceVerdict
+from quantplay.records import Decision, EnvelopeCheck, GateChange, SliceVerdict, StandardsCheck
 
 LOOKS = "looks at these items"  # GateChange.field of the count of looks
 SUPERFLUOUS_SHARE = 100.0  # more than this many times the items at hand is no advice
@@ -74,7 +74,18 @@ def remarks(decision: Decision) -> tuple[str, ...]:
         *(change_remark(change) for change in decision.gate_changes),
         *((target_sentence(target),) if target is not None and other_chip else ()),
         *(f"Accepted by the plan ({one.rule}): {one.what} Reason given: “{one.reason}”." for one in decision.waivers),
+        *departure_remarks(decision.standards),
     )
+
+
+def departure_remarks(check: StandardsCheck | None) -> Iterator[str]:
+    """Where the plan departs from the organisation's standards, and why."""
+    for one in check.departures if check is not None else ():
+        reason = f"because “{one.reason}”" if one.reason is not None else "and gives no reason"
+        yield (
+            f"Deviates from the standards (version {check.version}, {one.rule}): {one.what}; they say {one.standard}, here it is "
+            f"{one.found}, {reason}."
+        )
 
 
 def change_remark(change: GateChange) -> str:

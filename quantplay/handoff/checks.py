@@ -22,6 +22,7 @@ from quantplay.plan_file import plan_from_text
 from quantplay.plays.calibration import MEND, check_pinned
 from quantplay.plays.pin import CALIBRATION_FILE, Paths, Pinned
 from quantplay.records import CalibrationCheck, Manifest
+from quantplay.standards import SPEAKS_FOR
 
 Check = Callable[[OpenPackage], Iterator[Fault]]
 
@@ -96,6 +97,19 @@ def calibration_agrees(package: OpenPackage) -> Iterator[Fault]:
     yield from same(layout.DECISION, "shows other defects of the calibration set", shown, [*waivers_of(check)])
     if checks_calibration_again(package):
         yield from differences(layout.CALIBRATION, check.body(), checked_again(package).body())
+
+
+def standards_agree(package: OpenPackage) -> Iterator[Fault]:
+    """Each departure from the standards is shown with the reason that the plan gives for it."""
+    check = package.decision.standards
+    reasons = {deviation.rule: deviation.reason for deviation in package.plan.deviations}
+    for one in check.departures if check is not None else ():
+        if not one.acceptable or one.reason is None:
+            yield Fault(where=layout.DECISION, what=f"{one.rule}: departs from the standards without a reason")
+        elif one.reason != (reasons.get(one.rule) or reasons.get(SPEAKS_FOR.get(one.rule, ""))):
+            yield Fault(
+                where=layout.DECISION, what=f"{one.rule}: departs for another reason than the plan's", value=one.reason
+            )
 
 
 def names_calibration(package: OpenPackage) -> bool:
@@ -215,7 +229,7 @@ def decision_follows(package: OpenPackage) -> Iterator[Fault]:
     again = decide(
         package.plan.gate, package.baseline, package.evaluation, envelope=package.plan.envelope,
         artifact=package.artifact, attempt=package.decision.attempt, titles=titles,
-        changes=package.decision.gate_changes, waivers=package.decision.waivers,
+        changes=package.decision.gate_changes, waivers=package.decision.waivers, standards=package.decision.standards,
     )  # fmt: skip
     if package.decision.target is None:  # decided by a version that did not ask
         again = again.model_copy(update={"target": None})
@@ -250,6 +264,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("plan.yaml and plan.json say the same", plan_agrees),
     ("model, calibration, evaluation and held-out files are the pinned ones", inputs_agree),
     ("the calibration set has no defect but those the plan accepts, and the decision shows them", calibration_agrees),
+    ("where the plan departs from the standards, it says why", standards_agree),
     ("the artifact is the recorded file, and its own metadata names this recipe", artifact_agrees),
     ("means and digests in baseline.json and evaluation.json follow from items.parquet", results_agree),
     ("baseline, recipe, artifact, evaluation, gate and decision name each other", chain_holds),

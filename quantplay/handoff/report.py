@@ -324,4 +324,7 @@ def digests(results: RunResults) -> list[tuple[str, str]]:
         found.append(("evaluation", results.evaluation.digest()))
     if results.decision:
         found.append(("decision", results.decision.digest()))
+    if results.decision and results.decision.standards:
+        standards = results.decision.standards
+        found.append((f"standards, version {standards.version}", standards.standards))
     return found

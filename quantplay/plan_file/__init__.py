@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from quantplay.errors import Fault, PlanError
 from quantplay.plan import Plan
 from quantplay.plan_file.schema_faults import close_to, line_of, schema_faults, validated
 from quantplay.plan_file.yaml_tree import Place, Tree, parse, read_tree
 
-__all__ = ["PlanFile", "close_to", "load_plan", "plan_from_text", "read_plan"]
+__all__ = ["PlanFile", "close_to", "load_plan", "plan_from_text", "read_plan", "valid_parts"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,11 +82,14 @@ def plan_from_tree(path: Path, tree: Tree) -> PlanFile:
     )
 
 
-def valid_parts(plan: Plan | None, tree: Tree, faulty: Collection[str | int]) -> dict[str, Any]:
-    if plan is not None:
-        return {field.alias or name: getattr(plan, name) for name, field in Plan.model_fields.items()}
+def valid_parts(
+    whole: BaseModel | None, tree: Tree, faulty: Collection[str | int], schema: type[BaseModel] = Plan
+) -> dict[str, Any]:
+    """Every top-level part that is valid by itself, by its key in the file."""
+    if whole is not None:
+        return {field.alias or name: getattr(whole, name) for name, field in schema.model_fields.items()}
     parts: dict[str, Any] = {}
-    for name, field in Plan.model_fields.items():
+    for name, field in schema.model_fields.items():
         key = field.alias or name
         if key in faulty:
             continue

@@ -1,4 +1,4 @@
-"""Plain values against the schema of the plan: every fault with line, value, what is allowed and a fix."""
+"""Plain values against a schema, usually the plan's: every fault with line, value, what is allowed and a fix."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 import json
 import types
 from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from pydantic import BaseModel, ValidationError
@@ -36,7 +36,9 @@ def validated(model: type[P], value: Any) -> tuple[P | None, list[ErrorDetails]]
         return None, error.errors(include_url=False, include_input=True)
 
 
-def schema_faults(errors: Iterable[ErrorDetails], tree: Tree, where: str) -> list[Fault]:
+def schema_faults(
+    errors: Iterable[ErrorDetails], tree: Tree, where: str, schema: type[BaseModel] = Plan
+) -> list[Fault]:
     """One fault for each mistake: a misspelt required key is one mistake, not an unknown key and a missing one."""
     errors = list(errors)
     if (version := newer_schema(tree)) is not None:
@@ -45,6 +47,7 @@ def schema_faults(errors: Iterable[ErrorDetails], tree: Tree, where: str) -> lis
             value=version, allowed=str(SCHEMA_VERSION), fix=f"write `schema: {SCHEMA_VERSION}`, or update quantplay",
         )]  # fmt: skip
     missing = {tuple(error["loc"]) for error in errors if error["type"] == "missing"}
+    inside = {tuple(error["loc"])[:-1] for error in errors if error["type"] != "missing"}
     faults: list[Fault] = []
     explained: set[Place] = set()
     for error in errors:
@@ -52,13 +55,15 @@ def schema_faults(errors: Iterable[ErrorDetails], tree: Tree, where: str) -> lis
             place = tuple(error["loc"])
             twin = close_to(str(place[-1]), [str(other[-1]) for other in missing if other[:-1] == place[:-1]])
             explained |= {(*place[:-1], twin)} if twin else set()
-            faults.append(unknown_key(place, tree, where))
+            faults.append(unknown_key(place, tree, where, schema))
     for error in errors:
         place = tuple(error["loc"])
         if error["type"] == "missing" and place not in explained:
-            faults.append(missing_key(place, tree, where))
+            faults.append(missing_key(place, tree, where, schema))
+        elif error["type"] == "too_short" and place in inside:
+            continue  # a list is short only because what it holds is at fault
         elif error["type"] not in ("missing", "extra_forbidden"):
-            faults.append(wrong_value(place, error, tree, where))
+            faults.append(wrong_value(place, error, tree, where, schema))
     return faults
 
 
@@ -80,11 +85,11 @@ def close_to(word: str, words: Iterable[str]) -> str | None:
     return by_lower[found[0]] if found else None
 
 
-def unknown_key(place: Place, tree: Tree, where: str) -> Fault:
+def unknown_key(place: Place, tree: Tree, where: str, schema: type[BaseModel]) -> Fault:
     parent, key = place[:-1], str(place[-1])
-    known = [name for name, _ in fields_of(slot_at(parent).annotation)]
+    known = [name for name, _ in fields_of(slot_at(parent, schema).annotation)]
     # A key that the schema has in exactly this spelling somewhere else was probably indented wrongly.
-    homes = [dotted(home) for home in homes_of(key) if home != parent]
+    homes = [dotted(home) for home in homes_of(key, schema) if home != parent]
     if homes:
         fix = f"`{key}` belongs under {' or '.join(f'`{home}`' for home in homes)}; check the indentation"
     elif near := close_to(key, known):
@@ -96,8 +101,8 @@ def unknown_key(place: Place, tree: Tree, where: str) -> Fault:
     )  # fmt: skip
 
 
-def missing_key(place: Place, tree: Tree, where: str) -> Fault:
-    slot = slot_at(place)
+def missing_key(place: Place, tree: Tree, where: str, schema: type[BaseModel]) -> Fault:
+    slot = slot_at(place, schema)
     key = str(place[-1])
     return Fault(
         where=f"{where}:{line_of(place[:-1], tree)}", what=f"`{dotted(place)}` is missing",
@@ -105,10 +110,10 @@ def missing_key(place: Place, tree: Tree, where: str) -> Fault:
     )  # fmt: skip
 
 
-def wrong_value(place: Place, error: ErrorDetails, tree: Tree, where: str) -> Fault:
+def wrong_value(place: Place, error: ErrorDetails, tree: Tree, where: str, schema: type[BaseModel]) -> Fault:
     while place and place not in tree.lines:  # a position inside a union or a key marker of pydantic
         place = place[:-1]
-    slot = slot_at(place)
+    slot = slot_at(place, schema)
     found = tree.texts.get(place)
     value = found if found is not None else describe(error["input"])
     allowed = allowed_text(slot)
@@ -180,9 +185,9 @@ def without_none(annotation: Any) -> list[Any]:
     return []
 
 
-def slot_at(place: Place) -> Slot:
-    """Annotation and field at a place of the plan."""
-    slot = Slot(Plan, None)
+def slot_at(place: Place, schema: type[BaseModel]) -> Slot:
+    """Annotation and field at a place of the file."""
+    slot = Slot(schema, None)
     for part in place:
         slot = step(slot, part)
     return slot
@@ -200,10 +205,10 @@ def step(slot: Slot, part: str | int) -> Slot:
     )
 
 
-def homes_of(key: str) -> list[Place]:
-    """Parts of the plan, at most two levels down, that have a key of this name."""
+def homes_of(key: str, schema: type[BaseModel]) -> list[Place]:
+    """Parts of the file, at most two levels down, that have a key of this name."""
     homes: list[Place] = []
-    for name, field in fields_of(Plan):
+    for name, field in fields_of(schema):
         if name == key:
             homes.append(())
         for inner, inner_field in fields_of(field.annotation):
@@ -236,8 +241,10 @@ def kind_of(annotation: Any) -> str:
 
 
 def plural(annotation: Any) -> str:
-    if annotation is str:
+    if annotation is str or get_origin(annotation) is Annotated:
         return "texts"
+    if choices := literals(annotation):
+        return f"any of {', '.join(choices)}"
     return f"parts with the keys {', '.join(name for name, _ in fields_of(annotation))}"
 
 

@@ -43,8 +43,10 @@ from quantplay.plays.check_sets import (
     split_warnings,
 )
 from quantplay.plays.check_tokenizer import open_tokenizer, vocabulary_faults
+from quantplay.plays.standards import check_of_file, departure_faults, idle_reasons
 from quantplay.plays.target import target_findings
-from quantplay.records import CalibrationCheck, Digest, Record
+from quantplay.records import CalibrationCheck, Digest, Record, StandardsCheck
+from quantplay.standards import Standards
 
 
 class SetSize(Record):
@@ -67,6 +69,7 @@ class CheckReport(Record):
     sets: tuple[SetSize, ...]
     power: PowerReport | None  # None where gate or gate split have faults
     calibration: CalibrationCheck | None = None  # None where the set can't be read
+    standards: StandardsCheck | None = None  # None where none apply
     business_case: Arithmetic | None = None  # of the plan, before anything is measured; None where it has none
     room: str | None = None  # which plays the gate's attempts leave room for; None where the gate has faults
     seconds: float
@@ -76,22 +79,26 @@ class CheckReport(Record):
         return not self.faults
 
 
-def check_plan(path: Path, *, measured_here: bool = True) -> CheckReport:
+def check_plan(path: Path, *, measured_here: bool = True, standards: Standards | None = None) -> CheckReport:
     """Check the plan in `path`. Raises nothing for what plan, data or model hold.
 
-    `measured_here`: whether this machine's chip is the one a run would measure on.
+    `measured_here`: whether this machine's chip is the one a run would measure on. `standards`: of the organisation.
     """
     started = time.perf_counter()
     file = load_plan(path)
     part, base = file.parts, path.parent
     sets = read_sets(file, part.get("evaluation"), part.get("calibration"), base, part.get("training"))
     calibration = calibration_of(file, sets, base)
+    compared = check_of_file(file, sets, standards)
+    departures = departure_faults(file, compared)
+    free = part.get("profile") == "explore"  # looking around: told, and nothing more
     faults = (
         *file.faults,
         *sets.faults,
         *rule_faults(file, sets, base, measured_here),
         *finding_faults(file, calibration),
         *ahead_faults(file, sets),
+        *(() if free else departures),
     )
     power = power_of(file, sets)
     warnings = (
@@ -99,6 +106,8 @@ def check_plan(path: Path, *, measured_here: bool = True) -> CheckReport:
         *power_warnings(file, power),
         *idle_waivers(file, calibration),
         *ahead_warnings(file),
+        *idle_reasons(file, compared),
+        *(departures if free else ()),
     )
     return CheckReport(
         path=str(path),
@@ -110,6 +119,7 @@ def check_plan(path: Path, *, measured_here: bool = True) -> CheckReport:
         sets=tuple(sizes(sets)),
         power=power,
         calibration=calibration,
+        standards=compared,
         business_case=business_case_of(file),
         room=room_of(file),
         seconds=time.perf_counter() - started,

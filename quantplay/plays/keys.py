@@ -19,6 +19,7 @@ from quantplay.records import (
     GateChange,
     Inputs,
     Recipe,
+    StandardsCheck,
     TrainingSettings,
     Update,
     Waiver,
@@ -181,7 +182,12 @@ def measured_again_key(evaluation: Evaluation) -> Digest:
 
 
 def decision_key(
-    plan: Plan, evaluation: Digest, attempt: int, changes: Sequence[GateChange], waivers: Sequence[Waiver]
+    plan: Plan,
+    evaluation: Digest,
+    attempt: int,
+    changes: Sequence[GateChange],
+    waivers: Sequence[Waiver],
+    standards: StandardsCheck | None = None,
 ) -> Digest:
     return digest_of(
         {
@@ -193,6 +199,7 @@ def decision_key(
             "attempt": attempt,
             "changes": [change.body() for change in changes],
             "waivers": [waiver.body() for waiver in waivers],
+            **({"standards": standards.body()} if standards is not None else {}),
         }
     )
 

@@ -17,7 +17,7 @@ from quantplay.records import Decision, Digest, EarlierSlice, Inputs, Manifest
 KEPT = ("profile", "seed", "decoding", "gate", "envelope")
 KEPT_OF_CALIBRATION = ("samples", "tokens")
 KEPT_FILES = ("calibration", "evaluation", "heldout")
-FREE = "another model, name, use case, trade-off, owners, deviations, business case and traffic sample; all else as in that run"
+FREE = "another model, name, use case with its class, trade-off, owners, deviations, business case and traffic sample; all else as in that run"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,7 @@ from quantplay.records.results import Artifact, Baseline, Candidate, EnvelopeCho
 from quantplay.records.revalidation import Revalidation, StackChange, StandingStatus, Trigger
 from quantplay.records.rollback_rules import RollbackRules, Signal
 from quantplay.records.sensitivity import Check, GroupSensitivity, ScanPart, Sensitivity, TypeDamage
+from quantplay.records.standards import Departure, StandardsCheck
 from quantplay.records.training import CurvePoint, Training, TrainingSettings
 from quantplay.records.update import EarlierSlice, Update
 
@@ -43,6 +44,7 @@ __all__ = [
     "CurvePoint",
     "DamageFit",
     "Decision",
+    "Departure",
     "Digest",
     "Divergence",
     "EarlierSlice",
@@ -83,6 +85,7 @@ __all__ = [
     "Split",
     "Spread",
     "StackChange",
+    "StandardsCheck",
     "StandingStatus",
     "TargetCheck",
     "Training",

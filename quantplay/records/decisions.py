@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from quantplay.records.base import Digest, Record, Role, Verdict
+from quantplay.records.standards import StandardsCheck
 
 
 class SliceVerdict(Record):
@@ -85,7 +86,7 @@ class TargetCheck(Record):
 class Decision(Record):
     """Play 4: the verdict of the frozen gate."""
 
-    later = frozenset({"gate_changes", "target", "waivers"})
+    later = frozenset({"gate_changes", "standards", "target", "waivers"})
 
     verdict: Verdict
     envelope_met: bool
@@ -103,6 +104,7 @@ class Decision(Record):
     gate_changes: tuple[GateChange, ...] = ()  # where this gate is laxer than an earlier look's
     target: TargetCheck | None = None
     waivers: tuple[Waiver, ...] = ()
+    standards: StandardsCheck | None = None  # of the organisation; None where none applied
 
 
 class SignOff(Record):
