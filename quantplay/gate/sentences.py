@@ -80,7 +80,9 @@ def remarks(decision: Decision) -> tuple[str, ...]:
 
 def departure_remarks(check: StandardsCheck | None) -> Iterator[str]:
     """Where the plan departs from the organisation's standards, and why."""
-    for one in check.departures if check is not None else ():
+    if check is None:
+        return
+    for one in check.departures:
         reason = f"because “{one.reason}”" if one.reason is not None else "and gives no reason"
         yield (
             f"Deviates from the standards (version {check.version}, {one.rule}): {one.what}; they say {one.standard}, here it is "

@@ -175,6 +175,8 @@ def checks_for(package: OpenPackage) -> Iterator[tuple[str, Check]]:
             continue
         if check.__name__ == "calibration_agrees" and not names_calibration(package):
             continue
+        if check.__name__ == "standards_agree" and package.decision.standards is None:
+            continue
         if check.__name__ == "update_agrees" and package.plan.updates is None and package.update is None:
             continue
         if check.__name__ == "further_agrees" and not went_further(package):
