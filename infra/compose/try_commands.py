@@ -108,7 +108,8 @@ class Stage:
             folder.mkdir()
             os.chown(folder, user, user)
             bind(folder, Path(target))
-        shutil.copyfile(self.compose["configs"]["owners"]["file"], "/etc/quantplay/owners.yaml")
+        for source, target in (("owners", "owners.yaml"), ("gateway_keys", "gateway-keys.yaml")):
+            shutil.copyfile(ROOT / self.compose["configs"][source]["file"], f"/etc/quantplay/{target}")
 
     def command(self, name: str, words: list[str], *, entrypoint: list[str] = ENTRYPOINT) -> list[str]:
         """A command line that runs `words` as the service would: read-only root, own /tmp, its user, no capabilities."""
@@ -254,7 +255,7 @@ def inside(top: Path) -> int:
     stage.once("migrate")
     server = stage.up("prefect")
     stage.once("deploy")
-    workers = [stage.up("cpu-worker"), stage.up("gpu-worker")]
+    workers = [stage.up(name) for name in ("cpu-worker", "gpu-worker", "gateway", "judge")]
     if sys.argv[1:] and not failed(stage):
         stage.once("cpu-worker", sys.argv[1:])
     for tried in (*workers, server):

@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+LIVE = {"gateway", "judge"}
 DASHBOARDS = {"reader", "prometheus", "grafana"}
 ONCE = {"bucket", "migrate", "deploy", "reader"}
 VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)(:[-?][^}]*)?\}")
@@ -45,9 +46,10 @@ def test_it_is_valid_by_the_compose_specification() -> None:
 
 
 def test_it_runs_what_a_team_shares() -> None:
-    assert set(SERVICES) == {"postgres", "s3", "prefect", "cpu-worker", "gpu-worker"} | ONCE | DASHBOARDS
+    assert set(SERVICES) == {"postgres", "s3", "prefect", "cpu-worker", "gpu-worker"} | ONCE | LIVE | DASHBOARDS
     optional = {name: service["profiles"] for name, service in SERVICES.items() if service.get("profiles")}
-    assert optional == {"gpu-worker": ["gpu"]} | {name: ["dashboards"] for name in DASHBOARDS}
+    apart = {"gpu-worker": "gpu"} | dict.fromkeys(LIVE, "live") | dict.fromkeys(DASHBOARDS, "dashboards")
+    assert optional == {name: [profile] for name, profile in apart.items()}
     devices = SERVICES["gpu-worker"]["deploy"]["resources"]["reservations"]["devices"]
     assert devices == [{"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}]
 
@@ -87,7 +89,7 @@ def test_each_waits_for_what_it_needs_in_the_way_it_can_be_waited_for() -> None:
             )
             optional = SERVICES[other].get("profiles", service.get("profiles"))
             assert optional == service.get("profiles"), f"{name} waits for {other}, which may not be started at all"
-    assert set(closure("gpu-worker")) == set(SERVICES) - {"gpu-worker", "cpu-worker"} - DASHBOARDS
+    assert set(closure("gpu-worker")) == set(SERVICES) - {"gpu-worker", "cpu-worker"} - LIVE - DASHBOARDS
 
 
 def closure(name: str) -> list[str]:
