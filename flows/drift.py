@@ -15,7 +15,7 @@ from flows.revalidate import revalidate
 from quantplay.errors import InternalError, QuantplayError
 from quantplay.live.drift.finding import DriftFinding
 from quantplay.live.watch import endpoints
-from tasks.drift import is_handled, look_at_yesterday, tell_of_drift
+from tasks.drift import is_handled, look_at_yesterday, note_drift
 from tasks.workbench import workbench
 
 ORDER = ("drift", "unusual", "learning", "usual", "too few")
@@ -38,12 +38,12 @@ def drift() -> State[list[dict[str, Any]]]:
         try:
             found.append(look_at_yesterday(name))
             if found[-1].due and not is_handled(found[-1]):
-                lost += tell_of_drift(found[-1], measured_again(found[-1]))
+                note_drift(found[-1], measured_again(found[-1]))
         except QuantplayError as error:
             lost.append(f"{name}: {error.what}")
     if lost:
         raise InternalError(
-            "not every endpoint could be looked at and told of; the others were", value="; ".join(lost),
+            "not every endpoint could be looked at; the others were", value="; ".join(lost),
             fix="nothing, if a service was away: tomorrow looks at the days that were missed",
         )  # fmt: skip
     worst = min((one.status for one in found), key=ORDER.index, default="too few")

@@ -1,8 +1,6 @@
-"""Drift on the platform: one endpoint's day, and what people hear of it. What drift is: quantplay.live.drift."""
+"""Drift on the platform: one endpoint's day, and what came of it. What drift is: quantplay.live.drift."""
 
 from __future__ import annotations
-
-from datetime import UTC, date, datetime
 
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
@@ -12,14 +10,10 @@ from quantplay.handoff.templating import md
 from quantplay.live.drift.finding import DriftFinding
 from quantplay.live.drift.look import look_for_drift
 from quantplay.live.drift.words import NAMES
-from quantplay.live.notices import Notice
-from quantplay.live.send import read_addresses, send_all
-from tasks.monitor import ONCE, emit, key_of
+from quantplay.live.notices import DRIFTED
+from tasks.monitor import ONCE, key_of
 from tasks.progress import announce
 from tasks.workbench import workbench
-
-HANDLED = "traffic.drift_handled"
-"""Kind of the event that says what a drift led to; its day is not handled again."""
 
 
 @task(name="drift", task_run_name="drift {endpoint}", **ONCE)
@@ -33,22 +27,15 @@ def look_at_yesterday(endpoint: str) -> DriftFinding:
 
 
 def is_handled(found: DriftFinding) -> bool:
-    events = workbench().store.events(kind=HANDLED, subject=found.endpoint)
+    events = workbench().store.events(kind=DRIFTED, subject=found.endpoint)
     return any(one.body["day"] == found.day for one in events)
 
 
-@task(name="tell of drift", **ONCE)
-def tell_of_drift(found: DriftFinding, came_of_it: str) -> list[str]:
-    """Once a drift: an event, messages, and the note that it is handled. Who could not be reached, in words."""
-    bench = workbench()
-    at = datetime.combine(date.fromisoformat(found.day), datetime.min.time(), UTC)
-    text = " ".join((*found.reasons, came_of_it))
-    notice = Notice(endpoint=found.endpoint, revision=None, kind="drifted", at=at, text=text)
-    emit(notice)
-    notices = bench.settings.notices
-    lost = [] if notices is None else send_all(notice, read_addresses(notices))
-    bench.store.append_event("quantplay", HANDLED, found.endpoint, {"day": found.day, "came_of_it": came_of_it})
-    return lost
+@task(name="note the drift", **ONCE)
+def note_drift(found: DriftFinding, came_of_it: str) -> None:
+    """From now on it is handled, and `monitor/every-minute`, or a judge without Prefect, tells people."""
+    body = {"day": found.day, "reasons": list(found.reasons), "came_of_it": came_of_it}
+    workbench().store.append_event("quantplay", DRIFTED, found.endpoint, body)
 
 
 def drift_markdown(found: DriftFinding) -> str:

@@ -1,4 +1,4 @@
-"""What people have to hear of an endpoint: each change of its traffic once, and when the judge begins or ceases to see clearly.
+"""What people have to hear of an endpoint: each change of its traffic once, each drift, and when the judge begins or ceases to see clearly.
 
 Derived from what the database holds, so that nothing is lost while nobody can be told: what was told is remembered, a channel at
 a time, after it was sent. A process killed in between tells it twice.
@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Literal
 
 from quantplay.live.watch import Watched
+from quantplay.store.events import Event
 from quantplay.store.registry import Store
 from quantplay.store.traffic import Change
 
@@ -23,6 +24,8 @@ Listener = Literal["on_call", "product_owner"]
 LISTENERS: tuple[Listener, ...] = ("on_call", "product_owner")
 TOLD = "traffic.told"
 """Kind of the event that remembers what a channel has told of an endpoint."""
+DRIFTED = "traffic.drift_handled"
+"""Kind of the event that says what a drift led to: its day, the reasons, what came of it."""
 FIRST_LOOK_BACK = timedelta(hours=1)  # what a channel that never told anything tells of the past
 TO: dict[NoticeKind, tuple[Listener, ...]] = {
     "released": ("product_owner",),
@@ -75,15 +78,18 @@ class Told:
     """Where a channel stands with an endpoint."""
 
     version: int = 0  # of the pointer, the last one told
+    drift: str = ""  # day of the last one told, as 2026-11-21
     standing: str = ""  # held, frozen or unjudged, as told last; empty: clear
 
 
 def told_so_far(store: Store, endpoint: str, channel: str, now: datetime) -> Told:
     mine = [one.body for one in store.events(kind=TOLD, subject=endpoint) if one.body["channel"] == channel]
     if mine:
-        return Told(version=mine[-1]["version"], standing=mine[-1]["standing"])
-    old = [one.version for one in store.traffic_changes(endpoint) if one.at < now - FIRST_LOOK_BACK]
-    return Told(version=max(old, default=0))
+        return Told(version=mine[-1]["version"], standing=mine[-1]["standing"], drift=mine[-1].get("drift", ""))
+    past = now - FIRST_LOOK_BACK
+    old = [one.version for one in store.traffic_changes(endpoint) if one.at < past]
+    days = [one.body["day"] for one in store.events(kind=DRIFTED, subject=endpoint) if one.at < past]
+    return Told(version=max(old, default=0), drift=max(days, default=""))
 
 
 def remember(store: Store, endpoint: str, channel: str, told: Told) -> None:
@@ -95,12 +101,19 @@ def news(store: Store, watched: Watched, channel: str, now: datetime | None = No
     at = now or datetime.now(UTC)
     before = told_so_far(store, watched.endpoint, channel, at)
     changes = store.traffic_changes(watched.endpoint, max(0, before.version - 1))
-    found = [*changed(changes, before.version), *standing(watched, before.standing, at)]
+    drifts = [one for one in store.events(kind=DRIFTED, subject=watched.endpoint) if one.body["day"] > before.drift]
+    found = [*changed(changes, before.version), *map(drifted, drifts), *standing(watched, before.standing, at)]
     after = Told(
+        drift=max((one.body["day"] for one in drifts), default=before.drift),
         version=max((one.version for one in changes), default=before.version),
         standing=STANDINGS.get(watched.action, ""),
     )
     return tuple(found), after
+
+
+def drifted(event: Event) -> Notice:
+    text = " ".join((*event.body.get("reasons", ()), event.body["came_of_it"]))
+    return Notice(endpoint=event.subject, revision=None, kind="drifted", at=event.at, text=text)
 
 
 def changed(changes: Sequence[Change], told: int) -> Iterator[Notice]:

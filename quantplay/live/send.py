@@ -68,16 +68,6 @@ def tell_people(store: Store, watched: Sequence[Watched], addresses: Addresses) 
     return failed
 
 
-def send_all(notice: Notice, addresses: Addresses) -> list[str]:
-    """One notice to everybody it is for, once; who could not be reached, in words."""
-    return [
-        f"{notice.endpoint}: {listener} {place} of QUANTPLAY_NOTICES could not be reached"
-        for listener in notice.to
-        for place, address in enumerate(addresses[listener], 1)
-        if not delivered(notice, address)
-    ]
-
-
 def delivered(notice: Notice, address: str) -> bool:
     from apprise import Apprise
 

@@ -8,14 +8,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from benchmarks.deployed_platform import DeployedPlatform
+from benchmarks.deployed_platform import MONITOR, DeployedPlatform
 from quantplay.live.drift.finding import DriftFinding
 from quantplay.live.drift.look import ACTOR, LOOKED
+from quantplay.live.notices import DRIFTED
 from quantplay.live.release import release
 from quantplay.records.traffic import PolicyRevision, ServedArm
 from quantplay.settings import read_settings
 from quantplay.store.registry import Store, open_store
-from tasks.drift import HANDLED
 
 DEPLOYMENT = "drift/daily"
 NAMES = ("drifted-lost", "drifted-unlocked", "not-drifted")
@@ -52,11 +52,13 @@ def test_a_drift_is_handled_and_told_once(platform: DeployedPlatform, store: Sto
         assert run.state is not None
         assert run.state.name == "Drift", run.state.message
         assert f"{usual}: usual" in (run.state.message or "")
-    handled = {name: [one.body["came_of_it"] for one in store.events(kind=HANDLED, subject=name)] for name in NAMES}
+    handled = {name: [one.body["came_of_it"] for one in store.events(kind=DRIFTED, subject=name)] for name in NAMES}
     assert [len(told) for told in handled.values()] == [1, 1, 0]
     assert "could not be measured again" in handled[lost][0]
     assert "no locked package has this key" in handled[lost][0]
     assert "was not locked in this database" in handled[unlocked][0]
+    for _ in range(2):
+        platform.wait(platform.start(MONITOR))
     with platform.client() as client:
         pages = {one.key: str(one.data) for one in client.read_artifacts(limit=200) if one.key}
         events = client.request(

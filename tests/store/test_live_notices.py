@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from quantplay.errors import InputError, IntegrityError
-from quantplay.live.notices import Told, news, remember, told_so_far
+from quantplay.live.notices import DRIFTED, Told, news, remember, told_so_far
 from quantplay.live.release import release, roll_back
 from quantplay.live.send import Addresses, read_addresses, tell_people
 from quantplay.live.watch import Watched, endpoints, look_around
@@ -61,6 +61,24 @@ def test_more_traffic_is_a_promotion_and_a_channel_that_is_new_tells_no_old_stor
     assert kinds(store) == ["released", "promoted"]
     later = datetime.now(UTC) + timedelta(days=2)
     assert told_so_far(store, NAME, "new", later) == Told(version=2)
+
+
+def test_a_drift_is_told_once_a_channel_with_what_came_of_it(store: Store) -> None:
+    released(store)
+    assert kinds(store) == ["released"]
+    body = {"reasons": ["Prompts are longer."], "came_of_it": "Its package holds."}
+    store.append_event("quantplay", DRIFTED, NAME, {"day": "2026-11-20", **body})
+    (notice,) = news(store, Watched(endpoint=NAME), "c")[0]
+    assert (notice.kind, notice.text, notice.to) == (
+        "drifted",
+        "Prompts are longer. Its package holds.",
+        ("product_owner",),
+    )
+    assert kinds(store) == ["drifted"]
+    assert kinds(store) == []
+    store.append_event("quantplay", DRIFTED, NAME, {"day": "2026-11-22", **body})
+    assert kinds(store) == ["drifted"]
+    assert kinds(store, "another") == ["released", "drifted", "drifted"]
 
 
 def test_losing_sight_is_told_once_and_so_is_seeing_again(store: Store) -> None:
