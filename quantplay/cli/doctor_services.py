@@ -112,4 +112,18 @@ def platform() -> Iterator[Finding]:
 
 
 UP = "quantplay up"
-LOOKS = (home_folder, database, artifact_store, prefect_server, platform)
+
+
+def standards() -> Iterator[Finding]:
+    """What plans are compared with; a file that is named and can't be used refuses every one of them."""
+    from quantplay.standards import read_standards
+
+    path = settings().standards
+    if path is None:
+        yield Finding(name="standards", state="good", found="none apply: QUANTPLAY_STANDARDS names no file")
+        return
+    found = read_standards(path)
+    yield Finding(name="standards", state="good", found=f"{path}: {found.title}, version {found.version}")
+
+
+LOOKS = (home_folder, database, artifact_store, prefect_server, platform, standards)

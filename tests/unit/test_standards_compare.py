@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -219,6 +222,21 @@ def test_a_locked_model_is_compared_by_what_was_measured(tmp_path: Path) -> None
     assert any(f"slice {score.slice} has 7 items fewer" in what for what in found)
     [kind] = shortfalls(lax, run.plan, **{**given, "kind": "Q2_K"})[:1]
     assert (kind.rule, kind.found) == ("standards.types", "Q2_K")
+
+
+def test_run_refuses_it_before_anything_is_started(tmp_path: Path) -> None:
+    path = write_sample(tmp_path / "plan", edited("types: [Q4_K_M, Q5_K_M]", "types: [Q4_0]", PLAIN))
+    rules(tmp_path)
+    home = tmp_path / "home"
+    here = {key: value for key, value in os.environ.items() if not key.startswith(("QUANTPLAY_", "PREFECT_"))}
+    here |= {"QUANTPLAY_HOME": str(home), "QUANTPLAY_STANDARDS": str(tmp_path / "standards.yaml")}
+    command = [sys.executable, "-m", "quantplay.cli", "run", str(path), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, env=here, timeout=120, check=False)
+    assert done.returncode == 2, done.stderr
+    assert [one["what"] for one in json.loads(done.stdout)["error"]["faults"]] == [
+        "standards.types: Q4_0 is not in use for llama.cpp"
+    ]
+    assert not home.exists()
 
 
 # --- in the package ---------------------------------------------------------------------------------------------------
