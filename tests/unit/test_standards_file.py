@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from quantplay.errors import InputError
 from quantplay.standards import load_standards, read_standards
@@ -105,6 +107,31 @@ def test_what_is_no_standards_file_is_refused(tmp_path: Path, text: str) -> None
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         read_standards(tmp_path / "none.yaml")
+
+
+LINES = TEXT.splitlines()
+odd = st.sampled_from(
+    ["", "null", "[]", "{}", "[1]", "{a: 1}", "-1", "1e9", "true", '""', "x", "[x, 2]", "&a", "*a", "- 1", "2026-01-01"]
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    number=st.integers(0, len(LINES) - 1), value=odd, how=st.sampled_from(["value", "line", "gone", "twice", "indent"])
+)
+def test_whatever_stands_there_is_valid_or_told_with_its_line(
+    tmp_path_factory: pytest.TempPathFactory, number: int, value: str, how: str
+) -> None:
+    line = LINES[number]
+    changed = {
+        "value": f"{line.partition(':')[0]}: {value}", "line": value, "gone": "# gone", "twice": f"{line}\n{line}", "indent": f" {line}",
+    }[how]  # fmt: skip
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_text("\n".join([*LINES[:number], changed, *LINES[number + 1 :]]) + "\n", encoding="utf-8")
+    file = load_standards(path)
+    assert (file.standards is None) == bool(file.faults)
+    for fault in file.faults:
+        assert 1 <= int(fault.where.rpartition(":")[2]) <= len(LINES) + 2, fault
 
 
 def standards(home: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
