@@ -122,3 +122,5 @@ STANDINGS: dict[str, StandingOutcome] = {
 
 FALLS_SHORT = 22
 """Exit code of `quantplay standards falls-short` where a locked model does."""
+AUDIT_FOUND = 23
+"""Exit code of `quantplay audit` where one of the seven mistakes is there and nobody accepted it with a reason."""

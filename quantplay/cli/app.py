@@ -222,6 +222,23 @@ def revalidate(
     start("revalidate", package=package, all=all, only_if_changed=only_if_changed, json=json)
 
 
+@app.command()
+def audit(
+    subject: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|PACKAGE|ENDPOINT", help="Its id, key or name; the first characters of an id or key do."
+        ),
+    ],
+    backward: Annotated[
+        bool, typer.Option("--backward", help="Start from a model that disappoints: rank what may be behind it.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Walk the whole checklist and the seven classic mistakes. Each answer with its owner and evidence; exit code 23 where a mistake is open."""
+    start("audit", subject=subject, backward=backward, json=json)
+
+
 registry = typer.Typer(
     help="Look up what is recorded, across runs.", invoke_without_command=True, rich_markup_mode=None
 )
