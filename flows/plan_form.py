@@ -13,7 +13,7 @@ from pydantic import Field, StringConstraints
 from flows.form_fields import ON_THE_WORKER, Group
 from quantplay.address import BUCKET, STORES
 from quantplay.formats import types_of
-from quantplay.plan import WAIVABLE, Name, Profile
+from quantplay.plan import WAIVABLE, Profile
 
 FULL_BITS = 32
 SERVING_TYPES = tuple(name for name, kind in types_of("llama.cpp").items() if kind.nominal_bits < FULL_BITS)
@@ -261,8 +261,11 @@ class More(Group):
     trade_off: str = Field(
         default="", title="The trade-off in words", description="What is given up for what; first page of the package."
     )
-    use_case_class: Name | None = Field(
-        default=None, title="Kind of use", description="A use case of the organisation's standards. Empty: default."
+    use_case_class: str | None = Field(
+        default=None,
+        pattern=r"^([a-z0-9][a-z0-9_-]{0,62})?$",
+        title="Kind of use",
+        description="A use case of the organisation's standards. Empty: default.",
     )
     waivers: tuple[Waiver, ...] = Field(
         default=(), title="Accepted defects", description="Only where a check refused something and you accept it."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,17 +33,12 @@ def check_of_file(file: PlanFile, sets: Sets, standards: Standards | None) -> St
         return None
     calibration = file.parts.get("calibration")
     samples = min(len(sets.calibration), calibration.samples) if calibration and sets.calibration else None
-    counts: dict[str, int] = {}
-    for item in sets.gate or ():
-        counts[item.slice] = counts.get(item.slice, 0) + 1
-    return checked(file.parts, counts, samples, standards)
+    return checked(file.parts, Counter(item.slice for item in sets.gate or ()), samples, standards)
 
 
 def check_of_plan(plan: Plan, paths: Paths, standards: Standards) -> StandardsCheck:
     """The same of a run's plan and its pinned files. Raises InputError where one of them can't be read."""
-    counts: dict[str, int] = {}
-    for item in evalset.read_items(paths.gate):
-        counts[item.slice] = counts.get(item.slice, 0) + 1
+    counts = Counter(item.slice for item in evalset.read_items(paths.gate))
     samples = min(len(evalset.read_texts(paths.calibration)), plan.calibration.samples)
     return checked(parts_of(plan), counts, samples, standards)
 
@@ -66,9 +62,9 @@ def checked(
     )
 
 
-def require_standards(check: StandardsCheck | None, plan: Plan, where: str) -> None:
+def require_standards(check: StandardsCheck, plan: Plan, where: str) -> None:
     """Raise PlanError where a plan departs from the standards without a reason; one that explores is free to."""
-    if check is not None and check.open and plan.profile != "explore":
+    if check.open and plan.profile != "explore":
         raise PlanError(
             f"{where} departs from the standards without a reason",
             faults=[Fault(where=dotted_place(one), **words_of(one)) for one in check.open],
@@ -82,7 +78,9 @@ def departure_faults(file: PlanFile, check: StandardsCheck | None) -> tuple[Faul
 
 
 def idle_reasons(file: PlanFile, check: StandardsCheck | None) -> Iterator[Fault]:
-    """Reasons for departures that there are not."""
+    """Reasons for departures that there are not. A plan with faults of its own is not compared whole, so nothing is said of it."""
+    if file.plan is None:
+        return
     found = {one.rule for one in check.departures} if check else set()
     for position, deviation in enumerate(file.parts.get("deviations") or ()):
         if deviation.rule.startswith(FAMILY) and deviation.rule not in found:

@@ -94,7 +94,7 @@ forms = st.fixed_dictionaries({
         types=st.lists(st.sampled_from(["Q4_K", "Q6_K", "IQ2_S"]), max_size=3), sequences=st.none() | st.integers(4, 4096),
     ),
     "more": one_of(
-        More, trade_off=st.just("") | odd, waivers=waivers, task_files=st.lists(odd, max_size=2), attempts=st.integers(1, 20),
+        More, trade_off=st.just("") | odd, use_case_class=st.none() | st.just("") | st.from_regex(r"[a-z0-9][a-z0-9_-]{0,10}", fullmatch=True), waivers=waivers, task_files=st.lists(odd, max_size=2), attempts=st.integers(1, 20),
         answer_ends=st.lists(odd | st.sampled_from(["\\n", "\\n\\n", "\\\\n", "\\t", "\\"]), max_size=3),
         hardest_share=st.floats(0.01, 0.5), baseline_days=st.none() | st.integers(1, 3650), seed=st.integers(0, 2**32 - 1),
     ),
