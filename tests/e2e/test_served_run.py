@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -21,10 +24,41 @@ REASONS = [
 ]
 
 
-def test_a_model_is_judged_behind_the_server_that_will_serve_it(playground: Playground) -> None:
-    plan = playground.plan(
+@pytest.fixture(scope="module")
+def plan(playground: Playground) -> Path:
+    return playground.plan(
         "served", envelope__runtime="llama.cpp-server", envelope__types=["Q4_K_M"], envelope__batch=2, deviations=REASONS
     )  # fmt: skip
+
+
+def servers(playground: Playground) -> list[psutil.Process]:
+    found = []
+    for one in psutil.process_iter(["cmdline"]):
+        words = one.info["cmdline"] or ()
+        if "llama_cpp.server" in words and str(playground.home) in " ".join(words):
+            found.append(one)
+    return found
+
+
+def test_a_server_that_dies_ends_the_run_with_its_last_words_and_records_nothing_of_the_play(
+    playground: Playground, plan: Path
+) -> None:
+    run = subprocess.Popen(
+        [sys.executable, "-m", "quantplay.cli", "run", str(plan)], env=playground.environment(), stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    while not (found := servers(playground)):
+        assert run.poll() is None, run.communicate()[0]
+        time.sleep(0.1)
+    for one in found:
+        one.kill()
+    told = run.communicate()[0]
+    assert run.returncode in (1, 3), told
+    assert "server" in told[told.index("do this") - 2000 :], told
+    assert servers(playground) == []
+
+
+def test_a_model_is_judged_behind_the_server_that_will_serve_it(playground: Playground, plan: Path) -> None:
     code, told = playground.run(plan)
     assert code == 0, told
     folder = Path(told["package"]["path"])
@@ -50,7 +84,4 @@ def test_a_model_is_judged_behind_the_server_that_will_serve_it(playground: Play
     replayed = playground.quantplay("replay", str(folder), "--json")
     assert replayed.returncode == 0, replayed.stderr
     assert json.loads(replayed.stdout)["made"] == json.loads((folder / "artifact.json").read_text())["sha256"]
-    words = [one.info["cmdline"] or () for one in psutil.process_iter(["cmdline"])]
-    assert not any("llama_cpp.server" in one and str(playground.home) in " ".join(one) for one in words), (
-        "a server is left"
-    )
+    assert servers(playground) == []
