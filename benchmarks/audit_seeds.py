@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -66,18 +66,15 @@ def written_all(store: Store) -> dict[str, str]:
     return {seed.name: written(store, seed) for seed in SEEDS}
 
 
-def judged(store: Store, subjects: Mapping[str, str]) -> list[Verdict]:
-    """What the audit names at every seed."""
+def judged(store: Store, seed: Seed, subject: str) -> Verdict:
+    """What the audit names at a seed."""
     from quantplay.audit import audit
 
-    def of(seed: Seed) -> Verdict:
-        try:
-            found = audit(store, subjects[seed.name], seed.kind)
-        except Exception as error:  # noqa: BLE001 - one audit that fails must not hide what the others say
-            return Verdict(seed=seed, named={}, failed=f"{type(error).__name__} {error}".splitlines()[0][:100])
-        return Verdict(seed=seed, named={one.name: bool(one.waived) for one in found.mistakes})
-
-    return [of(seed) for seed in SEEDS]
+    try:
+        found = audit(store, subject, seed.kind)
+    except Exception as error:  # noqa: BLE001 - one audit that fails must not hide what the others say
+        return Verdict(seed=seed, named={}, failed=f"{type(error).__name__} {error}".splitlines()[0][:100])
+    return Verdict(seed=seed, named={one.name: bool(one.waived) for one in found.mistakes})
 
 
 def goals(verdicts: Sequence[Verdict]) -> dict[str, Goal]:
@@ -99,7 +96,7 @@ def main() -> int:
             connection.execute(sa.text("SELECT pg_reload_conf()"))
         subjects = written_all(store)
         started = time.perf_counter()
-        verdicts = judged(store, subjects)
+        verdicts = [judged(store, seed, subjects[seed.name]) for seed in SEEDS]
         seconds = time.perf_counter() - started
     print_table(
         ("seed", "expected", "named", "verdict"),

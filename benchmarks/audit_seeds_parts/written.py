@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID
 
-from benchmarks.audit_seeds_parts.cases import Case, Told, told_of
+from benchmarks.audit_seeds_parts.cases import Case, Told, recorded_as, told_of
 from quantplay.digest import digest_of
 from quantplay.live.release import release
 from quantplay.outcomes import OUTCOMES
@@ -85,7 +85,7 @@ class Seed:
 
 def written(store: Store, seed: Seed) -> str:
     """Store all of it; the subject to audit."""
-    told, ending = seed.told(told_of(replace(seed.case, name=seed.name))), seed.ending
+    told, ending = seed.told(told_of(replace(seed.case, name=recorded_as(seed.name)))), seed.ending
     store_files(store.artifacts, told, ending)
     run = str(run_opened(store, told))
     for play, key, record in plays_of(told):
@@ -110,8 +110,8 @@ def written(store: Store, seed: Seed) -> str:
     if ending.revalidated is not None:
         store.put_revalidation(*ending.revalidated(told, package))
     if ending.release is not None:
-        released(store, told, ending.release, seed.name, manifest_of(package))
-    return {"run": run, "package": package, "endpoint": seed.name}[seed.kind]
+        released(store, told, ending.release, manifest_of(package))
+    return {"run": run, "package": package, "endpoint": told.plan.name}[seed.kind]
 
 
 def run_opened(store: Store, told: Told) -> UUID:
@@ -227,8 +227,8 @@ def signed(told: Told, run: str, stage: Stage, role: Role, package: PackageRef) 
 # --- play 8 -------------------------------------------------------------------------------------------------------------
 
 
-def released(store: Store, told: Told, asked: Release, endpoint: str, manifest: Digest) -> None:
-    look = told.last
+def released(store: Store, told: Told, asked: Release, manifest: Digest) -> None:
+    look, endpoint = told.last, told.plan.name
     policy = PolicyRevision(
         endpoint=endpoint, package=manifest, salt=endpoint, rules=told.plan.rollback_rules or RollbackRules(),
         full_precision=ServedArm(url="http://full:8000/v1", model=f"{endpoint}-full", artifact=told.baseline.reference.model),
