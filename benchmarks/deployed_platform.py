@@ -75,7 +75,7 @@ class DeployedPlatform:
             for schedule in found.schedules:
                 client.update_deployment_schedule(found.id, schedule.id, active=False)
 
-    def wait(self, flow_run: UUID, until: Callable[[FlowRun], bool] | None = None, seconds: float = 240) -> FlowRun:
+    def wait(self, flow_run: UUID, until: Callable[[FlowRun], bool] | None = None, seconds: float = 600) -> FlowRun:
         """The flow run once `until` holds for it; by default, once it ended."""
         reached = until or (lambda run: run.state is not None and run.state.is_final())
         deadline = time.monotonic() + seconds

@@ -72,7 +72,7 @@ def ensure_server(settings: Settings, say: Callable[[str], None]) -> PrefectServ
         ) from error  # fmt: skip
     with (folder / "start.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        running = running_server(folder, BUSY_SECONDS)
+        running = running_server(folder)
         if running is None:
             say("starting the local Prefect server (about 10 seconds, once)")
             running = start_server(settings, folder)
@@ -98,10 +98,10 @@ def api_environment(settings: Settings) -> dict[str, str]:
     return {**prefect_environment(settings), "PREFECT_API_URL": running}
 
 
-def running_server(folder: Path, seconds: float = 0) -> str | None:
-    """API address of the server noted in `folder`, if it is alive and healthy. seconds: how long a busy one may take to answer."""
+def running_server(folder: Path) -> str | None:
+    """API address of the server noted in `folder`, if it is alive and healthy. A busy one has BUSY_SECONDS to answer."""
     note = read_note(folder)
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + BUSY_SECONDS
     while note is not None and is_prefect(note["pid"]):
         if healthy(note["api_url"]):
             return note["api_url"]
@@ -193,16 +193,16 @@ def runs_module(pid: int, *words: str) -> bool:
     return all(word.encode() in arguments for word in words)
 
 
-def healthy(api_url: str) -> bool:
+def healthy(api_url: str, timeout: float = 2) -> bool:
     try:
-        with urllib.request.urlopen(f"{api_url}/health", timeout=2) as answer:  # noqa: S310 - our own address
+        with urllib.request.urlopen(f"{api_url}/health", timeout=timeout) as answer:  # noqa: S310 - our own address
             return answer.status == 200
     except (urllib.error.URLError, OSError):
         return False
 
 
 def require_healthy(api_url: str) -> None:
-    if not healthy(api_url):
+    if not healthy(api_url, BUSY_SECONDS):
         raise ServiceUnavailable(
             "the Prefect server of PREFECT_API_URL does not answer",
             value=api_url,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
-from flows.services import healthy, prefect_environment, running_server
+from flows.services import BUSY_SECONDS, healthy, prefect_environment, running_server
 from quantplay.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class GoesOn:
 def use_server(settings: Settings) -> str | None:
     """Point this process at the Prefect server that is up; None where none is. Call before Prefect is imported."""
     named = settings.prefect_api_url
-    found = (named if healthy(named) else None) if named else running_server(settings.home / "prefect")
+    found = (named if healthy(named, BUSY_SECONDS) else None) if named else running_server(settings.home / "prefect")
     if found is not None and not named:
         os.environ.update(prefect_environment(settings))
         os.environ["PREFECT_API_URL"] = found
