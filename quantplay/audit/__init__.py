@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+from dataclasses import replace
+
 from quantplay.audit.after import after
 from quantplay.audit.answers import SECTIONS, Answer, Audit, Evidence, Kind, Mistake
 from quantplay.audit.before import before
@@ -13,6 +17,7 @@ from quantplay.audit.gather import gather
 from quantplay.audit.mistakes import CLASSICS, judged
 from quantplay.audit.shipping import shipping
 from quantplay.store.registry import Store
+from quantplay.store.signoffs import OPENED
 
 __all__ = ["SECTIONS", "Answer", "Audit", "Evidence", "Facts", "Mistake", "answered", "audit", "find", "gather"]
 
@@ -29,7 +34,24 @@ def answered(facts: Facts) -> Audit:
     """Facts to answers; pure."""
     lines = [*before(facts), *calibration(facts), *conversion(facts), *shipping(facts), *after(facts)]
     found = [judged(classic, facts) for classic in CLASSICS]
+    named = names_of(facts)
+    answers = (*lines, *(answer for answer, _ in found))
     return Audit(
         kind=facts.kind, subject=facts.subject, name=facts.plan.name if facts.plan else None, profile=facts.profile,
-        answers=(*lines, *(answer for answer, _ in found)), mistakes=tuple(one for _, one in found if one is not None),
+        answers=tuple(replace(one, fix=filled(one.fix, named)) for one in answers),
+        mistakes=tuple(replace(one, fix=filled(one.fix, named)) for _, one in found if one is not None),
     )  # fmt: skip
+
+
+def names_of(facts: Facts) -> dict[str, str]:
+    """What stands in the commands of a fix -> what it is here, as far as it is known."""
+    opened = facts.last(OPENED)
+    path, package = opened.body.get("plan_path") if opened else None, facts.package.path if facts.package else None
+    run = str(facts.run.id)[:8] if facts.run else None
+    endpoint = facts.releases[0].endpoint if facts.releases else None
+    told = {"PLAN": path, "PACKAGE": package, "RUN": run, "ENDPOINT": endpoint}
+    return {word: shlex.quote(name) for word, name in told.items() if name}
+
+
+def filled(fix: str, named: dict[str, str]) -> str:
+    return re.sub(r"\b(PLAN|PACKAGE|RUN|ENDPOINT)\b", lambda found: named.get(found[0], found[0]), fix)

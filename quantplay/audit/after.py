@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from quantplay.audit.answers import Answer, line
 from quantplay.audit.facts import Facts, Release
 from quantplay.audit.mistakes.rollback import too_loose
+from quantplay.records import RollbackRules
 
 DRIFT = "traffic.drift"
 INTERNAL = "profile internal: no staged rollout, no monitoring"
@@ -70,6 +71,12 @@ def live(facts: Facts, release: Release | None, call: str) -> Iterator[Answer]:
         "after", questions[3], call, rules.holdback > 0, facts.shows("release", f"holdback {100 * rules.holdback:g} %"),
         why="Nobody stays on full precision; limits come from the past.", fix="rollback_rules.holdback in the plan",
     )  # fmt: skip
+    fixed = (facts.plan.rollback_rules or RollbackRules()) if facts.plan is not None else None
+    yield line(
+        "after", "Are the rules in force those the plan fixed?", call, None if fixed is None else rules == fixed,
+        facts.shows("release", f"rules {rules.digest()[:12]}"), why="The release goes by other rules than the plan's.",
+        ask="No plan is on record.", fix=back,
+    )  # fmt: skip
     said = release.judgement
     yield line(
         "after", questions[4], call, None if said is None else said.get("action") in ("continue", "promote"),
@@ -97,6 +104,6 @@ def incidents(facts: Facts) -> Answer:
         "after", "Is every incident closed, with what was learned?", owner,
         None if not facts.incidents else not still and learned,
         *(facts.incident(one) for one in facts.incidents),
-        why=still[0].what if still else "Closed without a reason.", fix="quantplay registry incidents --close ID --reason TEXT",
+        why=still[0].what if still else "Closed without a reason.", fix="quantplay registry incidents" + (f" --close {str(still[0].id)[:8]} --reason TEXT" if still else ""),
         ask="No incident is on record.",
     )  # fmt: skip

@@ -54,11 +54,27 @@ def before(facts: Facts) -> Iterator[Answer]:
         why=envelope.wrong_moves[0] if envelope and envelope.wrong_moves else "", ask="Play 2 left no prediction that would tell.",
         fix="quantplay plan PLAN says what speaks against it", waived=facts.waiver(WRONG_MOVE),
     )  # fmt: skip
+    yield standards(facts)
     yield line(
         "before", "Is it said in words what is given up for what?", facts.owner("product_owner"),
         None if plan is None else bool(plan.trade_off.strip()),
         *([facts.shows("plan", plan.trade_off.strip() or "trade_off is empty")] if plan else []),
         why="The plan's trade_off is empty.", ask="No plan is on record.", fix="trade_off in the plan",
+    )  # fmt: skip
+
+
+def standards(facts: Facts) -> Answer:
+    """Whether the plan is as the organisation's standards say, by what the decision recorded."""
+    check = facts.decision.standards if facts.decision is not None else None
+    open_ones = [one for one in check.departures if one.reason is None or not one.acceptable] if check else []
+    accepted = [one for one in check.departures if one not in open_ones] if check else []
+    first = next(iter([*open_ones, *accepted]), None)
+    return line(
+        "before", "Is it as the organisation's standards say?", facts.owner("ml_engineer"), None if check is None else first is None,
+        *([facts.shows("decision", f"{check.title}, version {check.version}: {len(check.departures)} departures")] if check else []),
+        why=f"{first.what}: {first.found}, and the standards say {first.standard}." if first else "", ask="No standards applied to this run.",
+        fix=first.fix if first else "QUANTPLAY_STANDARDS names the file; quantplay check PLAN compares",
+        waived="; ".join(one.reason or "" for one in accepted) if accepted and not open_ones else None,
     )  # fmt: skip
 
 

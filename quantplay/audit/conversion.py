@@ -8,7 +8,6 @@ from quantplay.audit.answers import Answer, line
 from quantplay.audit.facts import Facts, bits_of
 from quantplay.audit.mistakes.aggressive import signed_case
 from quantplay.audit.mistakes.formats import fits_runtime
-from quantplay.digest import digest_of
 from quantplay.envelope.fitting import RULE as FORMAT
 
 PLANNED = "the plan names it, with a business case and a plan for training"
@@ -55,11 +54,9 @@ def bits(facts: Facts) -> Answer:
     ml = facts.owner("ml_engineer")
     if recipe is None:
         return line("conversion", "Has it 4 bits or more, or a reason?", ml, None, ask="No recipe is on record.")
-    few = (
-        facts.artifact.bits_per_weight
-        if facts.mixed and facts.artifact
-        else bits_of(recipe.type, recipe.bits_per_weight)
-    )
+    few = bits_of(recipe.type, recipe.bits_per_weight)
+    if facts.mixed and facts.artifact is not None:
+        few = max(few, facts.artifact.bits_per_weight)
     planned = plan is not None and plan.business_case is not None and plan.training is not None
     shown = facts.shows("recipe", f"{recipe.type}, {few:.3g} bits" + (f"; {PLANNED}" if planned and few < 4 else ""))
     return line(
@@ -69,11 +66,10 @@ def bits(facts: Facts) -> Answer:
 
 
 def case(facts: Facts) -> Answer:
-    signed, plan = signed_case(facts), facts.plan
-    wanted = digest_of(plan.business_case.body()) if plan is not None and plan.business_case is not None else None
+    signed = signed_case(facts)
     return line(
         "conversion", "Did the engineering manager sign what training costs?", facts.owner("engineering_manager"),
-        None if plan is None else signed is not None and (signed.business_case in (None, wanted)),
+        None if facts.plan is None else signed is not None,
         *([facts.shows("signoffs", f"{signed.person}, {signed.recorded_at}: {signed.comment or signed.verdict}")] if signed else []),
         why="Nobody signed this business case.", ask="No plan is on record.", fix="quantplay sign RUN --role engineering_manager",
     )  # fmt: skip

@@ -47,7 +47,7 @@ def answer_text(one: Answer) -> Text:
     text = Text(one.question).append(f"  {one.owner}", style="dim")
     if one.mistake is None or one.answer in ("yes", "unknown"):
         text.append(f"\n{one.why}", style="dim")
-    if one.evidence and one.answer != "unknown":
+    if one.evidence and one.answer != "unknown" and (one.mistake is None or one.answer == "yes"):
         text.append(f" [{evidence_words(one.evidence)}]", style="dim")
     if one.reason and one.reason != one.why:
         text.append(f"\naccepted: {one.reason}", style="yellow")
@@ -64,7 +64,7 @@ def evidence_words(evidence: Sequence[Evidence], most: int = 3) -> str:
 def mistake_view(mistake: Mistake) -> Panel:
     text = Text(mistake.why)
     for one in mistake.evidence:
-        text.append(f"\n{one.record} {(one.key or '')[:SHORT]}: {one.said}", style="dim")
+        text.append(f"\n{evidence_words([one])}: {one.said}", style="dim")
     if mistake.reason:
         text.append(f"\nAccepted: {mistake.reason}", style="yellow")
     text.append("\nDo this: ", style="bold").append(mistake.fix)

@@ -47,7 +47,15 @@ def test_a_clean_run_its_package_and_its_endpoint_name_nothing_and_say_the_same(
     assert {answer for _, answer in classic[0]} == {"yes"}
     lines = {line.question: line for line in by_kind["endpoint"].answers}
     assert lines["Does traffic rise in steps?"].answer == "yes"
-    assert lines["Has the judge spoken?"].answer == "unknown"
+    assert (lines["Has the judge spoken?"].answer, lines["Has the judge spoken?"].fix) == (
+        "unknown",
+        "quantplay judge chat",
+    )
+    gone_on = next(line for line in by_kind["run"].answers if line.question == "Did the ml engineer sign the decision?")
+    assert gone_on.answer == "waived"  # profile internal
+    assert next(line.fix for line in by_kind["run"].answers if line.question.startswith("Is it as the")).endswith(
+        "/plan.yaml compares"
+    )
 
 
 def test_evidence_names_records_that_can_be_looked_up(store: Store) -> None:

@@ -93,6 +93,7 @@ NO_TASKS = {
         "decision", slices=tuple(row.model_copy(update={"items": 10}) for row in CLEAN.records["decision"].slices)
     ).facts(),
     "other numbers decided on": lambda: CLEAN.record("decision", evaluation=digest("x")).facts(),
+    "the baseline of another set": lambda: CLEAN.record("baseline", evaluation=digest("other")).facts(),
     "another file served": lambda: released(
         quantized=policy().quantized.model_copy(update={"artifact": digest("other")})
     ),
@@ -103,7 +104,7 @@ GENERIC = {
     "unlike the traffic": lambda: checked(("calibration.domain", None)).facts(),
     "overlap by its figure": lambda: checked(overlap_gate=12.0).facts(),
     "the evaluation's own file": lambda: CLEAN.but(
-        inputs=CLEAN.inputs.model_copy(update={"calibration": CLEAN.inputs.calibration.model_copy(update={"files": CLEAN.inputs.heldout.files})})
+        inputs=CLEAN.inputs.model_copy(update={"calibration": CLEAN.inputs.calibration.model_copy(update={"files": CLEAN.inputs.evaluation.files})})
     ).facts(),
     "another set was read": lambda: CLEAN.record("recipe", calibration=digest("other")).facts(),
     "none where it takes one": lambda: CLEAN.record("recipe", type="IQ4_XS", calibration_samples=0).facts(),
@@ -112,6 +113,8 @@ AGGRESSIVE = {
     "3 bits": lambda: below_four().facts(),
     "2 bits of a folder": lambda: CLEAN.record("recipe", type="W2A16", bits_per_weight=2.1).record("artifact", type="W2A16").facts(),
     "trained, and nobody signed": lambda: below_four(trained=digest("w")).facts(),
+    "4 bits by name alone": lambda: CLEAN.record("artifact", tensors={"blk.0.attn_q.weight": "Q2_K", "blk.0.ffn_up.weight": "Q3_K"}).facts(),
+    "all of it overridden": lambda: CLEAN.record("recipe", tensor_types={".*": "Q2_K"}).facts(),
     "activations too": lambda: CLEAN.record("recipe", bits_activations=8).facts(),
     "one scale a row": lambda: CLEAN.record("recipe", group_size=0).facts(),
     "embedding in 2 bits": lambda: CLEAN.record("artifact", tensors={"token_embd.weight": "Q2_K"}).facts(),
@@ -122,6 +125,9 @@ KERNELS = {
     "GPTQ on a CPU": lambda: served_elsewhere("transformers", "cpu", "W4A16", "compressed-tensors", "m.tar").facts(),
     "FP8 on Ampere": lambda: served_elsewhere("vllm", "gpu", "FP8_DYNAMIC", "compressed-tensors", "m.tar").planned(
         "envelope", target_chip="NVIDIA A100 80GB").facts(),
+    "play 2 said so": lambda: CLEAN.record("envelope", wrong_moves=("No native support: no candidate has a kernel of its own.",)).facts(),
+    "unpacked in memory": lambda: CLEAN.record("envelope", chosen=CLEAN.records["envelope"].chosen.model_copy(
+        update={"held_bytes": 9 * CLEAN.records["envelope"].chosen.weights_bytes})).facts(),
     "twice as slow": lambda: CLEAN.record("evaluation", performance=CLEAN.records["evaluation"].performance.model_copy(
         update={"time_per_token_ms": CLEAN.records["evaluation"].performance.time_per_token_ms.model_copy(update={"p50": 9.0})})).facts(),
 }  # fmt: skip
@@ -131,6 +137,8 @@ ELSEWHERE = {
     "another runtime": lambda: CLEAN.record(
         "evaluation", candidate=CLEAN.records["evaluation"].candidate.model_copy(update={"runtime": "transformers"})
     ).facts(),
+    "another build": lambda: CLEAN.record("evaluation", fingerprint=CLEAN.records["evaluation"].fingerprint.model_copy(
+        update={"software": CLEAN.records["evaluation"].fingerprint.software.model_copy(update={"runtime": "llama.cpp b9"})})).facts(),
     "once": lambda: performance(repeats=1).facts(),
     "one at a time": lambda: performance(batch=1).facts(),
     "more threads": lambda: performance(threads=64).facts(),

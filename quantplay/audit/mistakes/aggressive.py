@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from quantplay.audit.facts import Facts, bits_of
 from quantplay.audit.mistakes.signs import Classic, Sign
-from quantplay.records import SignOff
+from quantplay.records import Artifact, SignOff
 
 BITS = 4  # P3.1: the fewest without a plan for training
 LARGEST_GROUP = 128
@@ -15,6 +15,11 @@ SENSITIVE = re.compile(
     r"^(output|token_embd)\.weight$|lm_head|embed_(tokens|out)|word_embeddings|ffn_gate_inp|router|(mlp|moe)\.gate\.(weight|linear)"
 )
 """Tensors every wrong choice of which costs more than its bytes are worth: output matrix, embedding, router of experts."""
+NAMES = (
+    "output.weight", "token_embd.weight", "blk.0.ffn_gate_inp.weight", "lm_head.weight", "model.embed_tokens.weight",
+    "model.layers.0.mlp.gate.weight",
+)  # fmt: skip
+"""One of each kind, to see what a recipe's override would take."""
 GGML = re.compile(r"^I?T?Q(\d)")  # Q4_K, IQ2_XS, TQ1_0
 FIX = "start with 4 bits: envelope.types [Q4_K_M] or [W4A16], then quantplay run PLAN"
 
@@ -26,9 +31,23 @@ def signs(facts: Facts) -> Iterator[Sign]:
 
 
 def signed_case(facts: Facts) -> SignOff | None:
-    """The manager's approval of what training costs: the newest word counts."""
+    """The manager's approval of what this training costs: the newest word counts."""
     told = [one for one in facts.signoffs if one.stage == "training"]
-    return told[-1] if told and told[-1].verdict == "approve" else None
+    if not told or told[-1].verdict != "approve":
+        return None
+    case = facts.plan.business_case if facts.plan is not None else None
+    return told[-1] if case is None or told[-1].business_case in (None, case.digest()) else None
+
+
+def stored_below(artifact: Artifact) -> str | None:
+    """What most matrices are stored as, where that is below 4 bits."""
+    kinds = {name: bits for name, kind in artifact.tensors.items() if (bits := stored_bits(kind)) is not None}
+    few = [name for name, bits in kinds.items() if bits < BITS]
+    return (
+        f"{len(few)} of {len(kinds)} quantized matrices are stored in fewer than {BITS} bits"
+        if 2 * len(few) > len(kinds)
+        else None
+    )
 
 
 def planned(facts: Facts) -> bool:
@@ -41,13 +60,16 @@ def few_bits(facts: Facts) -> Iterator[Sign]:
     if recipe is not None:
         bits = bits_of(recipe.type, recipe.bits_per_weight)
         if facts.mixed and artifact is not None:
-            bits = artifact.bits_per_weight
+            bits = max(bits, artifact.bits_per_weight)  # most of it, or all of it together: play 5 measured the rest
         elif artifact is not None and recipe.type == artifact.type:
             bits = min(bits, recipe.bits_per_weight, artifact.bits_per_weight)
         elif artifact is not None:
             bits = min(bits, bits_of(artifact.type, artifact.bits_per_weight), recipe.bits_per_weight)
         if bits < BITS:
             yield from unjustified(facts, f"{recipe.type} has {bits:g} bits a weight", facts.trained)
+            return
+        if artifact is not None and not facts.mixed and (few := stored_below(artifact)):
+            yield from unjustified(facts, f"{recipe.type} by name, but {few}", facts.trained)
             return
     first = facts.tried[0] if facts.tried else None
     if first is None or facts.locked or (artifact is not None and first.sha256 == artifact.sha256):
@@ -117,8 +139,7 @@ def sensitive(facts: Facts) -> Iterator[Sign]:
     overridden = {
         pattern: kind
         for pattern, kind in recipe.tensor_types.items()
-        if SENSITIVE.search(pattern.replace("\\", "").strip("^$")) or pattern.strip("^$\\") in ("output", "token_embd")
-        if is_low(kind, bulk, folder=artifact.format != "gguf")
+        if is_low(kind, bulk, folder=artifact.format != "gguf") and any(takes(pattern, name) for name in NAMES)
     }
     found = low | overridden
     if found:
@@ -127,6 +148,13 @@ def sensitive(facts: Facts) -> Iterator[Sign]:
             why=f"Matrices that suffer most have fewer bits than the rest: {told}; no sensitivity was measured that allows it.",
             evidence=(facts.shows("artifact", told),), fix="leave them at the format's own precision, or let play 5 measure (a second attempt)",
         )  # fmt: skip
+
+
+def takes(pattern: str, name: str) -> bool:
+    try:
+        return re.search(pattern, name) is not None
+    except re.error:
+        return pattern in name
 
 
 def is_low(kind: str, bulk: float, *, folder: bool) -> bool:

@@ -54,17 +54,14 @@ def where_it_is_from(facts: Facts) -> Iterator[Sign]:
         )  # fmt: skip
     if own is None:
         return
-    for kind in ("evaluation", "heldout"):
-        other = facts.manifests.get(kind)
-        shared = (
-            {file.sha256 for file in own.files} & {file.sha256 for file in other.files} if other is not None else ()
-        )
-        if shared:
-            yield Sign(
-                why=f"{len(shared)} file of the calibration set is one of the {kind} set: the test was seen before.", fix=FIX,
-                evidence=(facts.pinned("calibration", f"it and {kind} share {min(shared)[:12]}"),),
-                waived=facts.waiver("calibration.overlap"),
-            )  # fmt: skip
+    asked = facts.manifests.get("evaluation")
+    shared = {file.sha256 for file in own.files} & {file.sha256 for file in asked.files} if asked is not None else set()
+    if shared:
+        yield Sign(
+            why=f"A file of the calibration set is one of the evaluation set ({min(shared)[:12]}): the test was seen before.", fix=FIX,
+            evidence=(facts.pinned("calibration", f"it and the evaluation share {min(shared)[:12]}"),),
+            waived=facts.waiver("calibration.overlap"),
+        )  # fmt: skip
     if facts.recipe is not None and facts.recipe.calibration != own.content:
         yield Sign(
             why=f"The quantizer read the set {facts.recipe.calibration[:12]}, and {own.content[:12]} is the one that was pinned.", fix=FIX,
@@ -76,6 +73,10 @@ def what_it_is_like(facts: Facts) -> Iterator[Sign]:
     """By the recorded check."""
     check = facts.calibration
     if check is None:
+        for one in facts.decision.waivers if facts.decision is not None else ():
+            if one.rule in TELLING:
+                shown = (facts.shows("decision", f"{one.rule} waived"),)
+                yield Sign(why=f"{one.what.rstrip('.')}.", fix=FIX, waived=one.reason, evidence=shown)
         return
     for found in check.findings:
         if found.waiver is None or found.rule in TELLING:
@@ -118,5 +119,5 @@ def no_traffic(facts: Facts) -> str | None:
 
 GENERIC_CALIBRATION = Classic(
     name="generic_calibration", question="Was it calibrated on what it is asked?", owner="ml_engineer", signs=signs, also=no_traffic,
-    needs=lambda facts: ("plan", "recipe", "calibration", "manifests"), rules=(),
+    needs=lambda facts: ("plan", "recipe", "calibration", "manifests"),
 )  # fmt: skip

@@ -16,6 +16,9 @@ ZERO_FLIPS = (
 )
 DEAD = 0.05  # share of right answers of full precision below which nothing can be lost
 
+NO_TASKS = ("perplexity", "ppl", "divergence", "kl", "arc")
+"""Names of slices that are no task of anybody's, or a public one under a name too common to look for elsewhere."""
+
 RUN = "quantplay run PLAN measures it on the plan's own tasks"
 
 
@@ -84,6 +87,11 @@ def what_was_measured(facts: Facts) -> Iterator[Sign]:
             f"Another harness asked the candidate ({found.harness[:12]}) than the baseline ({facts.baseline.harness[:12]}), so no "
             "difference between them is a measurement."
         )
+    asked = facts.manifests.get("evaluation")
+    if asked is not None and facts.baseline.evaluation != asked.content:
+        yield sign(
+            f"The baseline was asked the set {facts.baseline.evaluation[:12]}, and {asked.content[:12]} is the pinned one."
+        )
     shared = {item.id for item in facts.baseline.source.items} & {item.id for item in arm.items}
     if len(shared) < len(arm.items):
         yield sign(f"Only {len(shared)} of the candidate's {len(arm.items)} items were put to full precision as well.")
@@ -106,7 +114,7 @@ def what_it_was_asked(facts: Facts) -> Iterator[Sign]:
     asked, files = facts.plan.evaluation, facts.manifests.get("evaluation")
     whole = [asked.gate, *((files.source,) if files is not None else ())]
     known = named_in(whole, BENCHMARKS)
-    slices = [name for name in facts.plan.gate.slices if named_in([name], BENCHMARKS)]
+    slices = [name for name in facts.plan.gate.slices if named_in([name], (*BENCHMARKS, *NO_TASKS))]
     if known is None and slices and len(slices) == len(facts.plan.gate.slices):
         known = ", ".join(slices)
     if known is not None:
@@ -130,7 +138,7 @@ def what_was_decided(facts: Facts) -> Iterator[Sign]:
             worst = ", ".join(f"{name} may lose {drop:g}" for name, drop in sorted(loose.items()))
             yield Sign(
                 why=f"The gate has no tolerance to speak of: {worst} points.", evidence=(facts.shows("plan", worst),),
-                fix="set max_drop to what the product owner would accept; quantplay check PLAN", waived=facts.waiver("gate."),
+                fix="set max_drop to what the product owner would accept; quantplay check PLAN", waived=facts.waiver("gate.", "standards.tolerance"),
             )  # fmt: skip
     if decision is None:
         return

@@ -11,8 +11,10 @@ from quantplay.envelope.accelerators import row_of
 from quantplay.envelope.chips import Chip, kernel_of
 from quantplay.envelope.fitting import RULE
 from quantplay.envelope.runtimes import RUNTIMES
+from quantplay.envelope.wrong_move import RULE as WRONG_MOVE
 from quantplay.formats import TYPES
 from quantplay.gate.target import HERE, chip_of, plain
+from quantplay.records import Candidate
 
 SLOWER = 1.1  # times full precision's time per token, where speed was to be won
 UNPACKED = 2.0  # the same, whatever was to be won: nothing but unpacking costs as much
@@ -34,6 +36,20 @@ def no_kernel(facts: Facts) -> Iterator[Sign]:
             why=f"Play 2 said it before: no native kernel for {artifact.type}, {predicted[1]}.", fix=fix, waived=waived,
             evidence=(facts.shows("envelope", predicted[1]),),
         )  # fmt: skip
+    unpacked = next((one for one in candidates(facts) if one.held_bytes >= UNPACKED * one.weights_bytes > 0), None)
+    if unpacked is not None:
+        yield Sign(
+            why=f"{unpacked.type} is unpacked in memory: {unpacked.held_bytes / 2**20:,.1f} MiB of {unpacked.weights_bytes / 2**20:,.1f}.",
+            evidence=(facts.shows("envelope", f"{unpacked.held_bytes:,} bytes held"),), fix=fix, waived=waived,
+        )  # fmt: skip
+    against = next(
+        (why for why in (facts.envelope.wrong_moves if facts.envelope else ()) if why.startswith("No native support")),
+        None,
+    )
+    if against is not None:
+        yield Sign(
+            why=against, evidence=(facts.shows("envelope", against),), fix=fix, waived=facts.waiver(RULE, WRONG_MOVE)
+        )
     held = facts.evaluation
     if held is not None and held.reference_performance.time_per_token_ms.p50 > 0:
         ratio = held.performance.time_per_token_ms.p50 / held.reference_performance.time_per_token_ms.p50
@@ -74,13 +90,17 @@ def target_chip(facts: Facts) -> tuple[str, Chip] | None:
     return None
 
 
-def prediction(facts: Facts) -> tuple[bool, str] | None:
+def candidates(facts: Facts) -> tuple[Candidate, ...]:
+    """What play 2 said of the type that was made."""
     if facts.envelope is None or facts.artifact is None:
-        return None
-    for one in (facts.envelope.chosen, *facts.envelope.candidates):
-        if one.type == facts.artifact.type and one.prediction is not None:
-            return one.prediction.native, one.prediction.kernel
-    return None
+        return ()
+    known = (facts.envelope.chosen, *facts.envelope.candidates)
+    return tuple(one for one in known if one.type == facts.artifact.type)
+
+
+def prediction(facts: Facts) -> tuple[bool, str] | None:
+    told = (one.prediction for one in candidates(facts) if one.prediction is not None)
+    return next(((one.native, one.kernel) for one in told), None)
 
 
 def unknown_chip(facts: Facts) -> str | None:

@@ -26,12 +26,19 @@ def not_measured(facts: Facts) -> Iterator[Sign]:
         yield sign(f"The plan names no chip that serves, so nothing shows that {measured} is one.")
     elif envelope.target_chip is not None and not check.same:
         yield sign(f"Measured on {measured}; {envelope.target_chip} serves.")
-    elif envelope.target_chip is None or plain(envelope.target_chip) == HERE:
-        places = {"play 2": facts.envelope, "the baseline": facts.baseline}
-        for name, other in places.items():
-            if other is not None and (before := chip_of(envelope, other.fingerprint.hardware)) != measured:
-                yield sign(f"Measured on {measured}, while {name} saw {before}.")
-                break
+    elif facts.envelope is not None and plain(envelope.target_chip or HERE) == HERE:
+        seen = chip_of(envelope, facts.envelope.fingerprint.hardware)
+        if seen != measured:
+            yield sign(f"Measured on {measured}, while play 2 chose for {seen}.")
+    if facts.baseline is not None:
+        then = facts.baseline.fingerprint
+        if (before := chip_of(envelope, then.hardware)) != measured:
+            yield sign(f"The candidate was measured on {measured}, and the baseline on {before}.")
+        elif then.software.runtime != found.fingerprint.software.runtime:
+            yield sign(
+                f"The runtime was {found.fingerprint.software.runtime} for the candidate and {then.software.runtime} for the baseline.",
+                waivable=False,
+            )
     if (
         facts.decision is not None
         and facts.decision.target is not None
