@@ -49,9 +49,15 @@ def names_of(facts: Facts) -> dict[str, str]:
     path, package = opened.body.get("plan_path") if opened else None, facts.package.path if facts.package else None
     run = str(facts.run.id)[:8] if facts.run else None
     endpoint = facts.releases[0].endpoint if facts.releases else None
-    told = {"PLAN": path, "PACKAGE": package, "RUN": run, "ENDPOINT": endpoint}
+    told = {
+        "PLAN": path,
+        "PACKAGE": package,
+        "KEY": facts.keys.get("package", "")[:12],
+        "RUN": run,
+        "ENDPOINT": endpoint,
+    }
     return {word: shlex.quote(name) for word, name in told.items() if name}
 
 
 def filled(fix: str, named: dict[str, str]) -> str:
-    return re.sub(r"\b(PLAN|PACKAGE|RUN|ENDPOINT)\b", lambda found: named.get(found[0], found[0]), fix)
+    return re.sub(r"\b(PLAN|PACKAGE|KEY|RUN|ENDPOINT)\b", lambda found: named.get(found[0], found[0]), fix)

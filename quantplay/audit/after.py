@@ -22,7 +22,7 @@ def after(facts: Facts) -> Iterator[Answer]:
     yield line(
         "after", "Does it hold since it was measured again?", call, None if standing is None else standing.status == "confirmed",
         *([facts.shows("standing", f"{standing.status} on {standing.at}: {standing.reasons[0] if standing.reasons else ''}")] if standing else []),
-        why=standing.reasons[0] if standing and standing.reasons else "", fix="quantplay revalidate PACKAGE",
+        why=standing.reasons[0] if standing and standing.reasons else "", fix="quantplay revalidate KEY",
         ask="No re-validation is on record; runtimes, drivers and kernels change under a package.",
     )  # fmt: skip
     yield drift(facts)
@@ -92,7 +92,7 @@ def drift(facts: Facts) -> Answer:
     return line(
         "after", "Is traffic still what it was calibrated for?", facts.owner("product_owner"), None if found is None else not told.get("due"),
         *([facts.event(found, f"{told.get('day')}: {told.get('status')}. {reasons[0]}")] if found else []),
-        why=str(reasons[0]), ask="No look at drift is on record: quantplay drift ENDPOINT would tell.", fix="quantplay revalidate PACKAGE",
+        why=str(reasons[0]), ask="No look at drift is on record: quantplay drift ENDPOINT would tell.", fix="quantplay revalidate KEY",
     )  # fmt: skip
 
 
