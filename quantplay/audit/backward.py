@@ -57,6 +57,7 @@ LINES: dict[str, Suspect] = {
     "Does it hold since it was measured again?": Suspect(weight=8, explains="runtime, driver or kernel changed under it"),
     "Did the identical harness ask both?": Suspect(weight=8, explains="the difference that was measured is not the model's"),
     "Is the evaluated file the one that was made?": Suspect(weight=8, explains="another file answers"),
+    "Is the decision about this very evaluation and baseline?": Suspect(weight=8, explains="other numbers were approved"),
     "Is there a verdict on the hardest items?": Suspect(weight=6, explains="the loss is in the hard tenth, where means don't show it"),
     "Is every promise of the envelope met, its win included?": Suspect(weight=6, explains="what was to be won was not won"),
     "Is nothing in it that is asked later?": Suspect(weight=6, explains="the test was seen before, so it flattered"),

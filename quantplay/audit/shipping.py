@@ -34,6 +34,12 @@ def shipping(facts: Facts) -> Iterator[Answer]:
         *([facts.shows("evaluation", f"of {found.artifact[:12]}")] if found else []),
         why="Another file was evaluated.", ask="It takes artifact and evaluation to tell.", fix="quantplay run PLAN",
     )  # fmt: skip
+    yield line(
+        "before shipping", "Is the decision about this very evaluation and baseline?", owner,
+        None if decision is None or found is None else (decision.evaluation, decision.baseline) == (found.digest(), found.baseline),
+        *([facts.shows("decision", f"of evaluation {decision.evaluation[:12]}, baseline {decision.baseline[:12]}")] if decision else []),
+        why="The gate judged other numbers than those on record.", ask="It takes a decision and an evaluation to tell.", fix="quantplay run PLAN",
+    )  # fmt: skip
     rows = [row for row in decision.slices if row.metric == "score"] if decision else []
     worst = max(rows, key=lambda row: row.drop, default=None)
     yield line(

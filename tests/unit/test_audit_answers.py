@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
@@ -14,7 +15,7 @@ from quantplay.audit import SECTIONS, Audit, answered
 from quantplay.audit.backward import LINES, MISTAKES, causes
 from quantplay.audit.facts import Facts, Release
 from quantplay.audit.mistakes import CLASSICS
-from quantplay.records import Waiver
+from quantplay.records import RollbackRules, Waiver
 
 CLEAN = made()
 RELEASE = Release(endpoint="chat", revision=1, policy=policy(), traffic=None)
@@ -111,3 +112,26 @@ def test_what_somebody_accepted_ranks_below_the_same_thing_unseen() -> None:
         )
 
     assert score("bad") > score("waived") > 0
+
+
+@pytest.mark.parametrize(
+    ("question", "facts"),
+    [
+        ("Is the decision about this very evaluation and baseline?", lambda: CLEAN.record("decision", evaluation=digest("x")).facts()),
+        ("Did the frozen gate pass?", lambda: CLEAN.record("decision", verdict="close").facts()),
+        ("Was the gate frozen before any result?", lambda: CLEAN.record("decision", gate=digest("x")).facts()),
+        ("Is the recipe recorded that makes these bytes again?", lambda: CLEAN.record("artifact", recipe=digest("x")).facts()),
+        ("Did the product owner sign the package?", lambda: made(profile="production").facts()),
+        ("Does traffic rise in steps?", lambda: released(steps=(1.0,))),
+        ("Are the rules in force those the plan fixed?", lambda: released(rules=RollbackRules(negligible=0.01))),
+    ],
+)  # fmt: skip
+def test_a_line_says_no_without_any_of_the_seven(question: str, facts: Callable[[], Facts]) -> None:
+    found = answered(facts())
+    (line,) = [one for one in found.answers if one.question == question]
+    assert (line.answer, bool(line.why), bool(line.fix), found.mistakes) == ("no", True, True, ())
+
+
+def released(**changes: object) -> Facts:
+    rules = policy(**changes)
+    return CLEAN.facts(kind="endpoint", releases=(Release(endpoint="chat", revision=1, policy=rules, traffic=None),))

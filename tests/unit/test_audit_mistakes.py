@@ -92,7 +92,6 @@ NO_TASKS = {
     "ten items": lambda: CLEAN.record(
         "decision", slices=tuple(row.model_copy(update={"items": 10}) for row in CLEAN.records["decision"].slices)
     ).facts(),
-    "other numbers decided on": lambda: CLEAN.record("decision", evaluation=digest("x")).facts(),
     "the baseline of another set": lambda: CLEAN.record("baseline", evaluation=digest("other")).facts(),
     "another file served": lambda: released(
         quantized=policy().quantized.model_copy(update={"artifact": digest("other")})
