@@ -7,7 +7,9 @@ this server alone. Everything else is Prefect's `create_app` with all of its ser
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import socket
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -95,17 +97,20 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 in a container")
     parser.add_argument("--port", type=int, default=4200)
+    parser.add_argument("--fd", type=int, help="an inherited socket that listens already, in place of host and port")
     given = parser.parse_args(arguments)
     app = create_app()
     import uvicorn
     from prefect.settings import get_current_settings
 
     server = get_current_settings().server
-    uvicorn.run(
+    config = uvicorn.Config(
         app, host=given.host, port=given.port, timeout_keep_alive=server.api.keepalive_timeout,
         ws_ping_interval=server.api.websocket_ping_interval, ws_ping_timeout=server.api.websocket_ping_timeout,
         log_level=server.logging_level.lower(),
     )  # fmt: skip
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=None if given.fd is None else [socket.socket(fileno=given.fd)])
 
 
 if __name__ == "__main__":

@@ -114,12 +114,13 @@ def running_server(folder: Path) -> str | None:
 def start_server(settings: Settings, folder: Path) -> str:
     before = read_note(folder)
     stop_server(settings)
-    port = free_port(None if before is None else urlsplit(before["api_url"]).port)
-    api_url = f"http://127.0.0.1:{port}/api"
     log_path = folder / "server.log"
-    with log_path.open("ab") as log:
+    with listening(None if before is None else urlsplit(before["api_url"]).port) as sock, log_path.open("ab") as log:
+        port, fd = sock.getsockname()[1], sock.fileno()
+        api_url = f"http://127.0.0.1:{port}/api"
         server = subprocess.Popen(
-            [sys.executable, "-m", SERVER, "--host", "127.0.0.1", "--port", str(port)],
+            [sys.executable, "-m", SERVER, "--port", str(port), "--fd", str(fd)],
+            pass_fds=[fd],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -210,18 +211,20 @@ def require_healthy(api_url: str) -> None:
         )
 
 
-def free_port(before: int | None = None) -> int:
-    """The one this server had `before`, because workers know it; 4200, where people expect Prefect; otherwise any."""
+def listening(before: int | None = None) -> socket.socket:
+    """A socket for the server to inherit, on the port it had `before`, because workers know it; on 4200, where people expect Prefect;
+    otherwise on any. Listening already: two homes that start at once would otherwise both find 4200 free, and share one server.
+    """
     for port in (before, FIRST_PORT, 0):
         if port is None:
             continue
-        with socket.socket() as probe:
-            probe.setsockopt(
-                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-            )  # as the server does: old connections don't matter
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return probe.getsockname()[1]
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # old connections don't matter
+        try:
+            sock.bind(("127.0.0.1", port))
+            sock.listen(1024)
+        except OSError:
+            sock.close()
+            continue
+        return sock
     raise ServiceUnavailable("no free port on 127.0.0.1", fix="stop a program that listens there")

@@ -120,7 +120,8 @@ def test_a_bit_of_the_stored_file_is_a_regression_with_an_incident_that_somebody
     assert event["resource"]["prefect.resource.id"] == f"quantplay.package.{package}"
     assert playground.quantplay("registry", "incidents", "--close", incident["id"][:8]).returncode == 2
     closing = ("incidents", "--close", incident["id"][:8], "--reason", "restored from a copy")
-    closed = registry(playground, *closing)["incidents"][0]
+    listed = registry(playground, *closing)["incidents"]
+    (closed,) = [one for one in listed if one["id"] == incident["id"]]
     assert (closed["open"], closed["resolution"]) == (False, "restored from a copy")
 
 
