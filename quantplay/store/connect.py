@@ -24,6 +24,7 @@ SERVER_KEEPALIVES = {
 }  # fmt: skip
 REFUSED_EVENT = "QP001"  # SQLSTATE our own trigger raises
 REFUSED_TRAFFIC, LATCHED, FENCED = "QP002", "QP003", "QP004"  # by migration 0006
+REFUSED_ALIAS = "QP005"  # by migration 0008
 
 
 def parse_url(text: str) -> URL:
@@ -130,6 +131,8 @@ def _ours(error: DBAPIError, url: URL) -> QuantplayError:
         return IntegrityError(f"the database refused to change the event chain: {text}")
     if state in {REFUSED_TRAFFIC, LATCHED, FENCED}:
         return refused_traffic(state, text)
+    if state == REFUSED_ALIAS:
+        return InputError(text.partition(" CONTEXT:")[0], fix="`quantplay registry` lists the locked packages")
     if state in {"28P01", "28000"} or "password authentication failed" in low or "no password supplied" in low:
         return InputError(
             f"the database refused the user or the password: {text}",

@@ -30,6 +30,7 @@ from quantplay.store.events import Event
 from quantplay.store.locks import AdvisoryLock, run_lock_key
 from quantplay.store.patience import patiently
 from quantplay.store.registry_live import LiveRegistry
+from quantplay.store.registry_packages import PackageRegistry
 from quantplay.store.registry_platform import PlatformRegistry
 from quantplay.store.registry_runs import RunRegistry
 from quantplay.store.registry_signing import SigningRegistry
@@ -81,7 +82,7 @@ def _opened(engine: Engine, settings: Settings) -> Store:
         raise
 
 
-class Store(LiveRegistry, PlatformRegistry, RunRegistry, SigningRegistry):
+class Store(LiveRegistry, PackageRegistry, PlatformRegistry, RunRegistry, SigningRegistry):
     """An open product database. Use it in a `with` block, or close it."""
 
     def __init__(self, engine: Engine, database_id: UUID, artifacts_url: str) -> None:

@@ -64,7 +64,12 @@ RECORDS: dict[str, dict[str, tuple[str, str]]] = {
         "attempt": ("integer", "(j->>'attempt')::integer"),
         "envelope_met": ("boolean", "(j->>'envelope_met')::boolean"),
     },
-    "packages": {"run": ("text", "j->>'run'"), "path": ("text", "j->>'path'"), "manifest": ("text", "j->>'manifest'")},
+    "packages": {
+        "run": ("text", "j->>'run'"),
+        "path": ("text", "j->>'path'"),
+        "manifest": ("text", "j->>'manifest'"),
+        "artifact": ("text", "j#>>'{made_of,artifact}'"),
+    },
     "plans": {"name": ("text", "j->>'name'"), "profile": ("text", "j->>'profile'")},
     "calibration_checks": {
         "calibration": ("text", "j->>'calibration'"),
@@ -139,6 +144,12 @@ scan_parts = _record_table("scan_parts")
 mixes = _record_table("mixes")
 trainings = _record_table("trainings")
 
+# How the registry finds packages: from a model to its recipes, their artifacts, the packages of those.
+sa.Index("recipes_by_model", recipes.c.model)
+sa.Index("artifacts_by_recipe", artifacts.c.recipe)
+sa.Index("packages_by_artifact", packages.c.artifact)
+sa.Index("revalidations_by_package", revalidations.c.package, revalidations.c.created_at)
+
 meta = Table(
     "meta",
     metadata,
@@ -181,6 +192,7 @@ runs = Table(
     Column("package", sa.Text),
     Column("left_at", sa.Text),  # envelope | ptq | mixed_precision | training: the play after which the run ended
     sa.Index("runs_newest", sa.text("started_at desc")),
+    sa.Index("runs_by_package", "package"),
 )
 
 run_plays = Table(
@@ -400,4 +412,17 @@ live_feedback = Table(
     Column("signal", sa.Text, primary_key=True),
     Column("at", TIMESTAMP(timezone=True), nullable=False, server_default=NOW),
     sa.Index("live_feedback_at", "at"),
+)
+
+# The newest version is what the name stands for; migration 0008 holds the rules as triggers.
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("name", sa.Text, primary_key=True),
+    Column("version", sa.Integer, primary_key=True),
+    Column("package", sa.Text, sa.ForeignKey(f"{SCHEMA}.packages.key"), nullable=False),
+    Column("actor", sa.Text, nullable=False),
+    Column("reason", sa.Text, nullable=False),
+    Column("at", TIMESTAMP(timezone=True), nullable=False, server_default=NOW),
+    sa.Index("aliases_by_package", "package"),
 )
