@@ -26,6 +26,7 @@ from tasks.code import require_code_allowed
 from tasks.options import PLAY
 from tasks.plans import is_address, local_plan
 from tasks.results import Trail
+from tasks.reuse import tell_what_is_there
 from tasks.signoffs import run_to_resume
 from tasks.updates import note_update, require_updatable
 from tasks.workbench import RunRef, workbench
@@ -69,6 +70,8 @@ def open_run(plan_path: str, resume: str | None = None) -> RunRef:
         plan=digest, profile=plan.profile, run=before, prefect_flow_run_id=flow_run.get_id(), body=body
     )
     note_update(store, plan, str(run))
+    if before is None:
+        tell_what_is_there(plan, inputs)
     return RunRef(run=str(run), plan_path=str(path), plan=digest, inputs=inputs)
 
 

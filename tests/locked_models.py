@@ -21,11 +21,15 @@ def lock_model(
     on: Fingerprint = samples.FINGERPRINT,
     drop: float = 0.5,
     items: int = 3,
+    bulk: int = 1,
     plan: Mapping[str, Any] | None = None,
     envelope: Mapping[str, Any] | None = None,
     folder: str = "/p",
 ) -> str:
-    """A run that ends locked; the key of its package. `plan`, `envelope`: what the plan says otherwise there."""
+    """A run that ends locked; the key of its package. `plan`, `envelope`: what the plan says otherwise there.
+
+    bulk: so many slices, tens of tensors and tens of hardest items: what a record of a real model weighs.
+    """
     seed = samples.digest([name, model, kind, drop, plan, envelope, on.digest()])
     written = samples.plan(name)
     written = written.model_copy(
@@ -44,9 +48,17 @@ def lock_model(
         update={"model": source.content, "type": kind, "bits_per_weight": TYPES[kind], "seed": int(seed[:6], 16)}
     )
     artifact = samples.artifact().model_copy(
-        update={"recipe": recipe.digest(), "type": kind, "bits_per_weight": TYPES[kind] + 0.07, "sha256": samples.digest(["file", seed])}
+        update={"recipe": recipe.digest(), "type": kind, "bits_per_weight": TYPES[kind] + 0.07, "tensors": {f"blk.{n}.weight": "Q4_K" for n in range(10 * bulk)}, "sha256": samples.digest(["file", seed])}
     )  # fmt: skip
-    evaluation = samples.evaluation(items).model_copy(update={"fingerprint": on, "artifact": artifact.sha256})
+    hardest = {f"item-{n:05}": n / 7 for n in range(10 * bulk)}
+    evaluation = samples.evaluation(items).model_copy(
+        update={
+            "fingerprint": on,
+            "artifact": artifact.sha256,
+            "hardest_loss_reference": hardest,
+            "hardest_loss_candidate": hardest,
+        }
+    )
     keys = {
         part: samples.digest([part, seed]) for part in ("baseline", "artifact", "evaluation", "decision", "package")
     }
@@ -54,7 +66,7 @@ def lock_model(
     store.put_artifact(keys["artifact"], artifact)
     store.put_baseline(keys["baseline"], samples.baseline(items))
     store.put_evaluation(keys["evaluation"], evaluation)
-    store.put_decision(keys["decision"], decision_of(drop))
+    store.put_decision(keys["decision"], decision_of(drop, bulk))
     package = PackageRef(
         run=str(run), path=f"{folder}/{name}-{keys['package'][:12]}", manifest=samples.digest(["manifest", seed]), archive=None,
         size_bytes=1,
@@ -75,7 +87,7 @@ def lock_model(
     return keys["package"]
 
 
-def decision_of(drop: float) -> Decision:
+def decision_of(drop: float, slices: int = 1) -> Decision:
     first = samples.decision().slices[0].model_copy(update={"drop": drop, "upper": drop + 0.5})
-    second = first.model_copy(update={"slice": "calm", "drop": -0.2, "upper": 0.2})
-    return samples.decision().model_copy(update={"slices": (first, second)})
+    calm = (first.model_copy(update={"slice": f"calm-{n}", "drop": -0.2, "upper": 0.2}) for n in range(slices))
+    return samples.decision().model_copy(update={"slices": (first, *calm)})

@@ -6,9 +6,12 @@ To add a command: a module with a `command` function that returns the exit code,
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from quantplay.cli.registry_app import registry
+from quantplay.cli.starting import AsJson, start
 
 app = typer.Typer(
     name="quantplay",
@@ -22,14 +25,6 @@ app = typer.Typer(
 )
 
 PlanPath = Annotated[Path, typer.Argument(metavar="PLAN", help="The plan, a YAML file.", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, for machines.")]
-
-
-def start(command: str, json: bool = False, **arguments: Any) -> None:
-    """Run `quantplay.cli.COMMAND.command(**arguments)`; errors become messages and exit codes."""
-    from quantplay.cli.failures import exit_code_of
-
-    raise typer.Exit(exit_code_of(command, arguments, json=json))
 
 
 def show_version(value: bool) -> None:
@@ -38,6 +33,9 @@ def show_version(value: bool) -> None:
 
         typer.echo(f"quantplay {__version__}")
         raise typer.Exit
+
+
+app.add_typer(registry, name="registry")
 
 
 @app.callback()
@@ -210,7 +208,10 @@ def verify(
 @app.command()
 def revalidate(
     package: Annotated[
-        str, typer.Argument(metavar="[PACKAGE]", help="First characters of a locked package's key.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="[PACKAGE]", help="First characters of a locked package's key, or its alias.", show_default=False
+        ),
     ] = "",
     all: Annotated[bool, typer.Option("--all", help="Every locked package.")] = False,  # noqa: A002 - the option's name
     only_if_changed: Annotated[
@@ -237,47 +238,6 @@ def audit(
 ) -> None:
     """Walk the whole checklist and the seven classic mistakes. Each answer with its owner and evidence; exit code 23 where a mistake is open."""
     start("audit", subject=subject, backward=backward, json=json)
-
-
-registry = typer.Typer(
-    help="Look up what is recorded, across runs.", invoke_without_command=True, rich_markup_mode=None
-)
-app.add_typer(registry, name="registry")
-
-
-@registry.callback()
-def packages(context: typer.Context, json: AsJson = False) -> None:
-    """List locked packages and how each stands. Against this machine's stack; or another list, by name."""
-    if context.invoked_subcommand is None:
-        start("packages", json=json)
-
-
-@registry.command()
-def incidents(
-    close: Annotated[str | None, typer.Option(metavar="ID", help="Close this one; its first characters.")] = None,
-    reason: Annotated[str | None, typer.Option(help="Why it is closed; needed with --close.")] = None,
-    json: AsJson = False,
-) -> None:
-    """List what went wrong with locked packages. A regression opens one; a person closes it, with a reason."""
-    start("incidents", close=close, reason=reason, json=json)
-
-
-@registry.command()
-def funnel(json: AsJson = False) -> None:
-    """Count where models leave the playbook. The play down the side, across how many runs and models, and with what outcome."""
-    start("funnel", json=json)
-
-
-@registry.command()
-def baselines(
-    revoke: Annotated[
-        str | None, typer.Option(metavar="KEY", help="Never reuse this one again; its first characters.")
-    ] = None,
-    reason: Annotated[str | None, typer.Option(help="Why it is revoked; needed with --revoke.")] = None,
-    json: AsJson = False,
-) -> None:
-    """List the baselines that may be reused, and until when. A run measures an expired or revoked one again."""
-    start("registry", revoke=revoke, reason=reason, json=json)
 
 
 standards = typer.Typer(
@@ -352,7 +312,7 @@ def release_check(
 
 @app.command()
 def release(
-    package: Annotated[Path, typer.Argument(help="A package's folder or .tar.", show_default=False)],
+    package: Annotated[Path, typer.Argument(help="A package's folder or .tar, or its alias.", show_default=False)],
     endpoint: Annotated[str, typer.Option(metavar="NAME", help="What clients ask for.", show_default=False)],
     full_precision: Annotated[
         str, typer.Option(metavar="URL", help="Server of full precision, URL/v1 or URL/v1#MODEL.", show_default=False)

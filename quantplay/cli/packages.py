@@ -1,4 +1,4 @@
-"""`quantplay registry`: every locked package and how it stands on this machine's stack."""
+"""`quantplay registry [list|find]`: locked packages and how each stands on this machine's stack."""
 
 from __future__ import annotations
 
@@ -6,72 +6,105 @@ import json as json_library
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from quantplay.errors import InputError
+from quantplay.store.catalogue import Wanted
+
 if TYPE_CHECKING:
-    from quantplay.plays.standing import Standing
-    from quantplay.store.incidents import Incident
+    from rich.console import RenderableType
+
+    from quantplay.plays.catalogue import Listed
     from quantplay.store.registry import Store
 
+STATES = ("confirmed", "stale", "regressed")
 
-def command(json: bool = False) -> int:
+
+def command(json: bool = False, state: str | None = None, looking: bool = False, **wanted: object) -> int:
+    """`wanted`: fields of Wanted; `looking`: somebody looks for something, so that it has to be named."""
     from quantplay.settings import settings
     from quantplay.store.registry import open_store
 
+    if state is not None and state not in STATES:
+        raise InputError("there is no such state", value=state, allowed=", ".join(STATES))
+    given = {name: value for name, value in wanted.items() if value not in (None, "")}
+    if looking and not given and state is None:
+        raise InputError(
+            "nothing to look for", allowed="a text, or an option such as --base, --runtime, --hardware, --bits, --use-case",
+            fix="`quantplay registry list` shows every package",
+        )  # fmt: skip
     here = settings()
     with open_store(here) as store:
-        found = standings(store, here.threads)
-        incidents = {one.package: one for one in store.list_incidents(open_only=True)}
+        found = listed(store, here.threads, Wanted(**given))  # type: ignore[arg-type]
+    found = tuple(one for one in found if state in (None, one.standing.status))
     if json:
-        packages = [
-            {**one.body(), "incident": str(incidents[one.package].id) if one.package in incidents else None}
-            for one in found
-        ]
-        print(json_library.dumps({"packages": packages}, indent=2))
+        print(json_library.dumps({"packages": [body_of(one) for one in found]}, indent=2))
     else:
-        show(found, incidents)
+        show(found, wanted=bool(given or state))
     return 0
 
 
-def standings(store: Store, threads: int) -> list[Standing]:
+def listed(store: Store, threads: int, wanted: Wanted) -> tuple[Listed, ...]:
     """Newest first. The stack of today is this machine's: elsewhere the same package may stand differently."""
     from quantplay.envelope.hardware import measure_fingerprint
-    from quantplay.plays.standing import Standing, standing
+    from quantplay.plays.catalogue import stood
 
-    stack, newest, found = measure_fingerprint(threads), store.latest_revalidations(), []
-    for entry in store.locked_packages():
-        at = entry.locked_at.isoformat(timespec="seconds")
-        if entry.locked_on is None:
-            why = "Locked by an earlier version, which did not note what it takes to measure it again; run its plan again."
-            found.append(
-                Standing(package=entry.key, name=entry.name, status="stale", at=at, revalidation=None, why=why)
-            )
-        else:
-            found.append(
-                standing(
-                    package=entry.key, name=entry.name, locked_at=at, locked_on=entry.locked_on,
-                    newest=newest.get(entry.key), stack=stack, now=datetime.now(UTC),
-                )
-            )  # fmt: skip
-    return found
+    entries = store.find_packages(wanted)
+    return stood(entries, measure_fingerprint(threads), datetime.now(UTC)) if entries else ()
 
 
-def show(found: list[Standing], incidents: dict[str, Incident]) -> None:
+def body_of(one: Listed) -> dict[str, object]:
+    from quantplay.plays.catalogue import row_of
+
+    entry = one.entry
+    return {
+        **row_of(one), **one.standing.body(), "incident": entry.incident, "aliases": list(entry.aliases),
+        "serving": [{"endpoint": at.endpoint, "state": at.state, "weight": at.weight} for at in entry.serving],
+        "drops": [
+            {"slice": drop.slice, "unit": drop.unit, "drop": drop.drop, "upper": drop.upper, "allowed": drop.max_drop}
+            for drop in entry.drops
+        ],
+    }  # fmt: skip
+
+
+def show(found: tuple[Listed, ...], *, wanted: bool) -> None:
+    from quantplay.cli.console import console
+
+    out = console()
+    if not found:
+        none = (
+            "No locked package is like this." if wanted else "No package is locked yet. `quantplay run PLAN` makes one."
+        )
+        out.print(none)
+        return
+    out.print(packages_table(found, out.width))
+    if any(one.standing.status != "confirmed" for one in found):
+        out.print("`quantplay revalidate PACKAGE` measures one again, `quantplay revalidate --all` every one.")
+
+
+def packages_table(found: tuple[Listed, ...], width: int) -> RenderableType:
+    """Wide, with what there is to choose by; else with why each stands as it does."""
     from rich.text import Text
 
-    from quantplay.cli.console import console
-    from quantplay.cli.render import table_of
+    from quantplay.cli.render import WIDE, mib, signed, table_of
     from quantplay.cli.revalidate import STYLES
+    from quantplay.plays.catalogue import chips
 
-    if not found:
-        console().print("No package is locked yet. `quantplay run PLAN` makes one.")
-        return
-    columns = [("package", "left"), ("plan", "left"), ("status", "left"), ("since", "left"), ("why", "text")]
-    rows = [
-        [
-            one.package[:12], one.name, Text(one.status, style=STYLES[one.status]), one.at[:16].replace("T", " "),
-            Text(one.why + (f" Incident {str(incidents[one.package].id)[:8]} is open." if one.package in incidents else "")),
-        ]
-        for one in found
-    ]  # fmt: skip
-    console().print(table_of("Locked packages, newest first, against this machine's stack", columns, rows))
-    if any(one.status != "confirmed" for one in found):
-        console().print("`quantplay revalidate PACKAGE` measures one again, `quantplay revalidate --all` every one.")
+    wide = width >= WIDE
+    columns = [("package", "left"), ("plan", "text"), ("type", "left")]
+    columns += [("size", "right"), ("worst drop", "right"), ("chip", "text")] if wide else []
+    columns += [("status", "left"), ("since", "left"), ("why", "text")]
+    rows = []
+    for one in found:
+        entry, worst = one.entry, one.entry.worst
+        names = "".join(f"\n{name}" for name in entry.aliases)
+        told = f" Incident {entry.incident[:8]} is open." if entry.incident is not None else ""
+        served = "".join(f" At {at.endpoint}: {at.state}, {100 * at.weight:g} %." for at in entry.serving)
+        row: list[RenderableType] = [entry.key[:12], Text(entry.name).append(names, style="cyan"), entry.type or ""]
+        if wide:
+            drop = f"{signed(worst.drop, 1 if worst.unit == 'points' else 3)} {worst.unit}" if worst else ""
+            row += [mib(entry.size_bytes) if entry.size_bytes is not None else "", drop, Text(chips(entry))]
+        row += [
+            Text(one.standing.status, style=STYLES[one.standing.status]), one.standing.at[:10],
+            Text(one.standing.why + told + served),
+        ]  # fmt: skip
+        rows.append(row)
+    return table_of("Locked packages, newest first, against this machine's stack", columns, rows)

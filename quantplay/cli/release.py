@@ -28,7 +28,7 @@ def command(
     from quantplay.settings import settings
     from quantplay.store.registry import open_store
 
-    shares = read_steps(steps)
+    shares, package = read_steps(steps), folder_of(package)
     found = check_release(package, owners=owners or check_command.known_owners(), manifest=manifest, internal=internal)
     if not found.ok or found.facts is None:
         if json:
@@ -63,6 +63,19 @@ def command(
                 "Its calibration set was not found here, so drift is looked for against the first days of traffic alone."
             )
     return 0
+
+
+def folder_of(package: Path) -> Path:
+    """A path as it is; where nothing lies there and an alias has this name, the folder of its package."""
+    from quantplay.settings import settings
+    from quantplay.store.aliases import NAME
+    from quantplay.store.registry import open_store
+
+    if package.exists() or not NAME.fullmatch(str(package)):
+        return package
+    with open_store(settings()) as store:
+        newest = next(iter(store.alias_history(str(package))), None)
+        return package if newest is None else Path(store.package_named(newest.package).path)
 
 
 def calibration_known(store: Store, package: Path, manifest: str) -> bool:

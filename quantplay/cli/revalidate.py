@@ -29,6 +29,9 @@ def command(package: str = "", all: bool = False, only_if_changed: bool = False,
     from quantplay.settings import settings
     from quantplay.store.registry import open_store
 
+    if "/" in package:  # an alias; a key has no slash
+        with open_store(settings()) as store:
+            package = store.package_named(package).key
     with RunView(errors_console()) as view:
         found = revalidate_here("all" if all else package, only_if_changed, view.say, view)
     with open_store(settings()) as store:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from typing import Any
 
 import yaml
 
@@ -26,7 +27,8 @@ def render_card(contents: PackageContents) -> str:
         "library_name": artifact.format,
         "pipeline_tag": "text-generation",
         "quantized_by": contents.plan.owners.ml_engineer,
-        "tags": ["quantized", artifact.format, artifact.type, contents.recipe.method],
+        "tags": list(dict.fromkeys(["quantized", artifact.format, artifact.type, contents.recipe.method])),
+        "model-index": [{"name": f"{contents.plan.name}-{artifact.type}", "results": results_of(contents)}],
     }
     return render(
         "MODEL_CARD.md.jinja",
@@ -43,3 +45,24 @@ def render_card(contents: PackageContents) -> str:
         update_head=HEAD,
         update_rows=[cells(row) for row in updates_of(contents.update, contents.decision, contents.plan)],
     )
+
+
+def results_of(contents: PackageContents) -> list[dict[str, Any]]:
+    """The gate's slices as hubs read evaluation results: accuracy in percent, of the quantized model and of full precision."""
+    evaluation = contents.plan.name
+    return [
+        {
+            "task": {"type": "text-generation"},
+            "dataset": {
+                "type": evaluation,
+                "name": f"{evaluation}: {words.slice_title(contents.plan, one)}",
+                "config": one.slice,
+            },
+            "metrics": [
+                {"type": "accuracy", "name": "quantized", "value": round(one.candidate, 2)},
+                {"type": "accuracy", "name": "full precision", "value": round(one.baseline, 2)},
+            ],
+        }
+        for one in contents.decision.slices
+        if one.metric == "score"
+    ]

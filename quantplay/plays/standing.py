@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from quantplay.envelope.changes import changes_sentence, stack_changes
-from quantplay.records import Digest, Fingerprint, Record, Revalidation, StandingStatus
+from quantplay.records import Digest, Fingerprint, Record, StackChange, StandingStatus
 
 HOLDS = timedelta(days=90)  # as long as a baseline; longer than any schedule of re-validations should be silent
 
@@ -22,22 +23,36 @@ class Standing(Record):
     why: str  # a sentence
 
 
+class Measured(Protocol):
+    """What a re-validation says here: the record, or what a look-up read of it."""
+
+    @property
+    def stack(self) -> Fingerprint: ...
+    @property
+    def status(self) -> StandingStatus: ...
+    @property
+    def reasons(self) -> tuple[str, ...]: ...
+    @property
+    def at(self) -> str: ...
+
+
 def standing(
     *,
     package: Digest,
     name: str,
     locked_at: str,
     locked_on: Fingerprint,
-    newest: tuple[Digest, Revalidation] | None,
+    newest: tuple[Digest, Measured] | None,
     stack: Fingerprint,
     now: datetime,
+    compare: Callable[[Fingerprint, Fingerprint], tuple[StackChange, ...]] = stack_changes,
 ) -> Standing:
     """`locked_on`: stack of the locked evaluation; `stack`: today's; `now`: with a time zone.
 
     A change since the last measurement makes a confirmed one stale, and so does time.
     """
     measured_on = newest[1].stack if newest is not None else locked_on
-    changes = stack_changes(measured_on, stack)
+    changes = compare(measured_on, stack)
     status: StandingStatus = newest[1].status if newest is not None else "confirmed"
     why = newest[1].reasons[0] if newest is not None else "Measured when it was locked."
     if changes and status == "confirmed":

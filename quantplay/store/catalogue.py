@@ -22,7 +22,7 @@ class Measured:
     key: Digest
     status: StandingStatus
     at: str  # ISO 8601
-    why: str  # first reason
+    reasons: tuple[str, ...]  # the first one
     stack: Fingerprint
 
 
@@ -95,6 +95,7 @@ class Wanted:
     """What to look for; None or empty: anything. Texts are found anywhere and whatever their case."""
 
     key: str = ""  # first characters
+    keys: tuple[str, ...] = ()  # these very ones
     base: str = ""  # first characters of the model's digest
     runtime: str = ""
     type: str = ""  # exactly, whatever its case
@@ -106,31 +107,30 @@ class Wanted:
     text: str = ""  # anywhere in name, use case, model, owners, type, aliases
 
 
-TEXT = "concat_ws(' ', pl.name, pl.body->>'use_case', pl.body#>>'{model,source}', pl.body->>'owners', a.type, a.format, al.names::text)"
+TEXT = "concat_ws(' ', pl.name, pl.use_case, pl.model, pl.owners::text, a.type, a.format, al.names::text)"
 CONDITIONS = {
     "key": "starts_with(p.key, :key)",
+    "keys": "p.key = ANY(:keys)",
     "base": "r.model >= :base AND r.model < :base || 'g'",  # a range of hexadecimal digits: the index finds it
-    "runtime": "pl.body#>>'{envelope,runtime}' = :runtime",
+    "runtime": "pl.runtime = :runtime",
     "type": "lower(a.type) = lower(:type)",
-    "bits": "floor((r.body->>'bits_per_weight')::float8) = :bits",
-    "owner": "strpos(lower(pl.body->>'owners'), lower(:owner)) > 0",
-    "hardware": "strpos(lower(ev.fingerprint->>'hardware'), lower(:hardware)) > 0",
-    "use_case": "strpos(lower(pl.body->>'use_case'), lower(:use_case)) > 0",
+    "bits": "floor(r.bits) = :bits",
+    "owner": "strpos(lower(pl.owners::text), lower(:owner)) > 0",
+    "hardware": "strpos(lower(e.stack::jsonb->>'hardware'), lower(:hardware)) > 0",
+    "use_case": "strpos(lower(pl.use_case), lower(:use_case)) > 0",
     "name": "pl.name = :name",
     "text": f"strpos(lower({TEXT}), lower(:text)) > 0",
 }
 QUERY = """
-SELECT p.key, p.run, p.path, p.manifest, p.created_at AS locked_at, pl.key AS plan, pl.name, pl.profile,
-    pl.body->>'use_case' AS use_case, pl.body#>>'{owners,ml_engineer}' AS owner, pl.body#>>'{owners,product_owner}' AS product_owner,
-    pl.body#>>'{model,source}' AS source, pl.body#>>'{envelope,runtime}' AS runtime,
-    r.model AS base, r.method, (r.body->>'bits_per_weight')::float8 AS bits,
-    a.format, a.type, a.bits_per_weight, a.size_bytes, a.sha256, d.verdict, dr.drops, ev.fingerprint::text AS stack,
-    (ev.performance->>'generated_tokens_per_second')::float8 AS tokens_per_second,
-    (ev.performance#>>'{time_per_token_ms,p50}')::float8 AS time_per_token_ms,
-    (ev.performance->>'peak_resident_bytes')::bigint AS peak_resident_bytes,
-    (ev.reference_performance#>>'{time_per_token_ms,p50}')::float8 AS full_precision_time_per_token_ms,
-    (ev.reference_performance->>'peak_resident_bytes')::bigint AS full_precision_peak_resident_bytes,
-    rv.key AS newest, rv.status, rv.at, rv.why, rv.stack AS newest_stack, i.id::text AS incident, se.serving, al.names
+SELECT p.key, p.run, p.path, p.manifest, p.created_at AS locked_at, pl.key AS plan, pl.name, pl.profile, pl.use_case,
+    pl.owners->>'ml_engineer' AS owner, pl.owners->>'product_owner' AS product_owner, pl.model AS source, pl.runtime,
+    r.model AS base, r.method, r.bits, a.format, a.type, a.bits_per_weight, a.size_bytes, a.sha256, d.verdict, d.drops, e.stack,
+    (e.performance->>'generated_tokens_per_second')::float8 AS tokens_per_second,
+    (e.performance#>>'{time_per_token_ms,p50}')::float8 AS time_per_token_ms,
+    (e.performance->>'peak_resident_bytes')::bigint AS peak_resident_bytes,
+    (e.reference_performance#>>'{time_per_token_ms,p50}')::float8 AS full_precision_time_per_token_ms,
+    (e.reference_performance->>'peak_resident_bytes')::bigint AS full_precision_peak_resident_bytes,
+    v.key AS newest, v.status, v.at, v.why, v.stack AS newest_stack, i.id::text AS incident, se.serving, al.names
 FROM quantplay.packages p
 JOIN LATERAL (
     SELECT plan FROM quantplay.runs WHERE package = p.key AND outcome = 'locked' ORDER BY started_at, id LIMIT 1
@@ -139,17 +139,11 @@ JOIN quantplay.plans pl ON pl.key = run.plan
 LEFT JOIN quantplay.artifacts a ON a.key = p.artifact
 LEFT JOIN quantplay.recipes r ON r.key = a.recipe
 LEFT JOIN quantplay.decisions d ON d.key = p.body#>>'{made_of,decision}'
-LEFT JOIN LATERAL (
-    SELECT jsonb_agg(jsonb_build_array(
-        s->>'slice' || CASE s->>'metric' WHEN 'gold_loss' THEN ', loss' ELSE '' END, s->'unit', s->'drop', s->'upper', s->'max_drop'
-    )) AS drops FROM jsonb_array_elements(d.body->'slices') s
-) dr ON true
 LEFT JOIN quantplay.evaluations e ON e.key = p.body#>>'{made_of,evaluation}'
-LEFT JOIN LATERAL jsonb_to_record(e.body) AS ev(fingerprint jsonb, performance jsonb, reference_performance jsonb) ON true
 LEFT JOIN LATERAL (
-    SELECT v.key, v.status, v.body->>'at' AS at, v.body#>>'{reasons,0}' AS why, (v.body->'stack')::text AS stack
-    FROM quantplay.revalidations v WHERE v.package = p.key ORDER BY v.created_at DESC, v.key LIMIT 1
-) rv ON true
+    SELECT key, status, at, why, stack FROM quantplay.revalidations
+    WHERE package = p.key ORDER BY created_at DESC, key LIMIT 1
+) v ON true
 LEFT JOIN LATERAL (
     SELECT id FROM quantplay.incidents WHERE package = p.key AND closed_at IS NULL ORDER BY opened_at LIMIT 1
 ) i ON true
@@ -167,7 +161,9 @@ LEFT JOIN (
 
 def find(connection: Connection, wanted: Wanted = Wanted()) -> tuple[Entry, ...]:
     """Newest first."""
-    given = {name: value for name in CONDITIONS if (value := getattr(wanted, name)) not in ("", None)}
+    given = {name: value for name in CONDITIONS if (value := getattr(wanted, name)) not in ("", (), None)}
+    if "keys" in given:
+        given["keys"] = list(wanted.keys)
     if "base" in given:
         given["base"] = given["base"].lower()
     where = " AND ".join(f"({CONDITIONS[name]})" for name in given)
@@ -180,13 +176,13 @@ def entry_of(row: dict[str, Any]) -> Entry:
     newest = None
     if told["newest"] is not None:
         newest = Measured(
-            key=told["newest"], status=told["status"], at=told["at"], why=told["why"], stack=fingerprint(told["newest_stack"]),
+            key=told["newest"], status=told["status"], at=told["at"], reasons=(told["why"],), stack=fingerprint(told["newest_stack"]),
         )  # fmt: skip
     return Entry(
         **{name: row[name] for name in row if name not in ("drops", "serving", "names")},
         drops=tuple(
-            Drop(slice=name, unit=unit, drop=drop, upper=upper, max_drop=most)
-            for name, unit, drop, upper, most in row["drops"] or ()
+            Drop(slice=name if metric == "score" else f"{name}, loss", unit=unit, drop=drop, upper=upper, max_drop=most)
+            for name, metric, unit, drop, upper, most in row["drops"] or ()
         ),
         stack=fingerprint(told["stack"]) if told["stack"] is not None else None,
         newest=newest,

@@ -44,7 +44,7 @@ named AS (
     FROM quantplay.traffic_changes c JOIN quantplay.policies po USING (endpoint, revision)
 )
 SELECT started_at AS at, 'run' AS what, name, model, id::text AS run, chosen.package, state, actor AS by,
-    (SELECT u.package FROM quantplay.runs u WHERE u.id::text = chosen.updates) AS replaces
+    (SELECT u.package FROM quantplay.runs u WHERE starts_with(u.id::text, chosen.updates) LIMIT 1) AS replaces
 FROM chosen
 UNION ALL
 SELECT at, 'alias', name, NULL, NULL, package, reason, actor, before FROM named

@@ -7,6 +7,8 @@ and a record's digest would change.
 
 from __future__ import annotations
 
+import re
+
 import sqlalchemy as sa
 from sqlalchemy import Column, Computed, Table
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, UUID
@@ -42,6 +44,7 @@ RECORDS: dict[str, dict[str, tuple[str, str]]] = {
         "method": ("text", "j->>'method'"),
         "model": ("text", "j->>'model'"),
         "calibration": ("text", "j->>'calibration'"),
+        "bits": ("double precision", "(j->>'bits_per_weight')::double precision"),
     },
     "artifacts": {
         "recipe": ("text", "j->>'recipe'"),
@@ -55,8 +58,12 @@ RECORDS: dict[str, dict[str, tuple[str, str]]] = {
         "baseline": ("text", "j->>'baseline'"),
         "artifact": ("text", "j->>'artifact'"),
         "harness": ("text", "j->>'harness'"),
+        "stack": ("text", "j->>'fingerprint'"),
+        "performance": ("jsonb", "j->'performance'"),
+        "reference_performance": ("jsonb", "j->'reference_performance'"),
     },
     "decisions": {
+        "drops": ("jsonb", "quantplay.drops_of(j)"),  # a function of migration 0008
         "verdict": ("text", "j->>'verdict'"),
         "gate": ("text", "j->>'gate'"),
         "baseline": ("text", "j->>'baseline'"),
@@ -70,12 +77,25 @@ RECORDS: dict[str, dict[str, tuple[str, str]]] = {
         "manifest": ("text", "j->>'manifest'"),
         "artifact": ("text", "j#>>'{made_of,artifact}'"),
     },
-    "plans": {"name": ("text", "j->>'name'"), "profile": ("text", "j->>'profile'")},
+    "plans": {
+        "name": ("text", "j->>'name'"),
+        "profile": ("text", "j->>'profile'"),
+        "use_case": ("text", "j->>'use_case'"),
+        "model": ("text", "j#>>'{model,source}'"),
+        "runtime": ("text", "j#>>'{envelope,runtime}'"),
+        "owners": ("jsonb", "j->'owners'"),
+    },
     "calibration_checks": {
         "calibration": ("text", "j->>'calibration'"),
         "samples": ("integer", "(j->>'samples')::integer"),
     },
-    "revalidations": {"package": ("text", "j->>'package'"), "status": ("text", "j->>'status'")},
+    "revalidations": {
+        "package": ("text", "j->>'package'"),
+        "status": ("text", "j->>'status'"),
+        "stack": ("text", "j->>'stack'"),
+        "at": ("text", "j->>'at'"),
+        "why": ("text", "j#>>'{reasons,0}'"),
+    },
     "sensitivities": {"model": ("text", "j->>'model'")},
     "scan_parts": {"scan": ("text", "j->>'scan'")},
     "mixes": {"sensitivity": ("text", "j->>'sensitivity'")},
@@ -96,12 +116,13 @@ TYPES = {
     "integer": sa.Integer(),
     "boolean": sa.Boolean(),
     "double precision": sa.Double(),
+    "jsonb": JSONB(),
 }
 
 
 def expression(template: str) -> str:
     """SQL of a computed column: `j` stands for the record."""
-    return template.replace("j->>", "canonical::jsonb->>").replace("j#>>", "canonical::jsonb#>>")
+    return re.sub(r"\bj(?=[-#)])", "canonical::jsonb", template)
 
 
 def _record_table(name: str) -> Table:

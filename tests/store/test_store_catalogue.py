@@ -109,7 +109,7 @@ def test_the_newest_measurement_and_the_open_incident_stand_beside_it(store: Sto
     assert incident is not None
     (entry,) = store.find_packages()
     assert entry.newest is not None
-    assert (entry.newest.key, entry.newest.status, entry.newest.why) == (newest, "regressed", worse.reasons[0])
+    assert (entry.newest.key, entry.newest.status, entry.newest.reasons) == (newest, "regressed", worse.reasons[:1])
     assert entry.newest.stack == worse.stack
     assert entry.incident == str(incident.id)
     store.close_incident(str(incident.id), by="ann", resolution="mended")

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 from factories import made_package, made_run
+from huggingface_hub import ModelCard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -71,6 +72,21 @@ def test_the_card_has_a_header_that_hubs_read(tmp_path: Path) -> None:
     assert contents.artifact.sha256 in body
     for one in contents.decision.slices:
         assert f"| {one.verdict} |" in body
+
+
+def test_hubs_read_the_card_and_its_results(tmp_path: Path) -> None:
+    contents = made_package(tmp_path / "run")
+    card = ModelCard(render_card(contents), ignore_metadata_errors=False)
+    assert card.data.to_dict()["base_model_relation"] == "quantized"
+    assert (card.data.pipeline_tag, card.data.library_name) == ("text-generation", contents.artifact.format)
+    told = {(one.dataset_config, one.metric_name): one.metric_value for one in card.data.eval_results or ()}
+    scores = [one for one in contents.decision.slices if one.metric == "score"]
+    assert scores
+    assert told == {
+        (one.slice, name): round(value, 2)
+        for one in scores
+        for name, value in (("quantized", one.candidate), ("full precision", one.baseline))
+    }
 
 
 def test_the_readme_shows_how_to_verify_and_use(tmp_path: Path) -> None:

@@ -44,6 +44,28 @@ CREATE TRIGGER aliases_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON quantp
 ALTER TABLE quantplay.aliases ENABLE ALWAYS TRIGGER aliases_guard;
 ALTER TABLE quantplay.aliases ENABLE ALWAYS TRIGGER aliases_append_only;
 
+-- What a list of packages shows of a decision, so that none of its sentences is read for it.
+CREATE FUNCTION quantplay.drops_of(decision jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT coalesce(jsonb_agg(jsonb_build_array(s->'slice', s->'metric', s->'unit', s->'drop', s->'upper', s->'max_drop')), '[]'::jsonb)
+    FROM jsonb_array_elements(decision->'slices') s
+$$;
+ALTER TABLE quantplay.decisions ADD COLUMN drops jsonb GENERATED ALWAYS AS (quantplay.drops_of(canonical::jsonb)) STORED;
+ALTER TABLE quantplay.evaluations
+    ADD COLUMN stack text GENERATED ALWAYS AS (canonical::jsonb->>'fingerprint') STORED,
+    ADD COLUMN performance jsonb GENERATED ALWAYS AS (canonical::jsonb->'performance') STORED,
+    ADD COLUMN reference_performance jsonb GENERATED ALWAYS AS (canonical::jsonb->'reference_performance') STORED;
+ALTER TABLE quantplay.revalidations
+    ADD COLUMN stack text GENERATED ALWAYS AS (canonical::jsonb->>'stack') STORED,
+    ADD COLUMN at text GENERATED ALWAYS AS (canonical::jsonb->>'at') STORED,
+    ADD COLUMN why text GENERATED ALWAYS AS (canonical::jsonb#>>'{reasons,0}') STORED;
+ALTER TABLE quantplay.plans
+    ADD COLUMN use_case text GENERATED ALWAYS AS (canonical::jsonb->>'use_case') STORED,
+    ADD COLUMN model text GENERATED ALWAYS AS (canonical::jsonb#>>'{model,source}') STORED,
+    ADD COLUMN runtime text GENERATED ALWAYS AS (canonical::jsonb#>>'{envelope,runtime}') STORED,
+    ADD COLUMN owners jsonb GENERATED ALWAYS AS (canonical::jsonb->'owners') STORED;
+ALTER TABLE quantplay.recipes
+    ADD COLUMN bits double precision GENERATED ALWAYS AS ((canonical::jsonb->>'bits_per_weight')::double precision) STORED;
+
 ALTER TABLE quantplay.packages ADD COLUMN artifact text GENERATED ALWAYS AS (canonical::jsonb#>>'{made_of,artifact}') STORED;
 CREATE INDEX packages_by_artifact ON quantplay.packages (artifact);
 CREATE INDEX artifacts_by_recipe ON quantplay.artifacts (recipe);
