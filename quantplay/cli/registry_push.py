@@ -56,7 +56,10 @@ def command(package: str, mlflow: str, name: str | None = None, json: bool = Fal
 
 
 def pushed(client: Any, entry: Entry, name: str) -> tuple[str, str, bool]:
-    """(model, version, whether it is new). Files stay where they are: the version names the package and its digests."""
+    """(model, version, whether it is new). Files stay where they are: the version names the package and its digests.
+
+    MLflow accepts no folder of this machine as the source of a version; the path is a tag.
+    """
     from mlflow.exceptions import MlflowException  # pyright: ignore[reportMissingImports]
 
     try:
@@ -69,14 +72,14 @@ def pushed(client: Any, entry: Entry, name: str) -> tuple[str, str, bool]:
         if there.tags.get(PACKAGE_TAG) == entry.key:
             return name, str(there.version), False
     made = client.create_model_version(
-        name, source=f"file://{entry.path}", tags=tags_of(entry), description=description(entry)
+        name, source=f"quantplay:/packages/{entry.key}", tags=tags_of(entry), description=description(entry)
     )
     return name, str(made.version), True
 
 
 def tags_of(entry: Entry) -> dict[str, str]:
     given = {
-        PACKAGE_TAG: entry.key, "quantplay.manifest": entry.manifest, "quantplay.run": entry.run, "base_model": entry.source,
+        PACKAGE_TAG: entry.key, "quantplay.manifest": entry.manifest, "quantplay.run": entry.run, "quantplay.path": entry.path, "base_model": entry.source,
         "base_model_relation": "quantized", "base_model_digest": entry.base, "format": entry.format, "type": entry.type,
         "sha256": entry.sha256, "runtime": entry.runtime, "verdict": entry.verdict, "size_bytes": entry.size_bytes,
         "bits_per_weight": entry.bits_per_weight, "profile": entry.profile, "owner": entry.owner,

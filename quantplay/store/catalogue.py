@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -26,9 +26,8 @@ class Measured:
     stack: Fingerprint
 
 
-@dataclass(frozen=True, kw_only=True)
-class Drop:
-    """One gated quantity; positive is worse."""
+class Drop(NamedTuple):
+    """One gated quantity; positive is worse. A tuple: a list of packages makes tens of thousands."""
 
     slice: str
     unit: str  # points | nats
@@ -181,8 +180,8 @@ def entry_of(row: dict[str, Any]) -> Entry:
     return Entry(
         **{name: row[name] for name in row if name not in ("drops", "serving", "names")},
         drops=tuple(
-            Drop(slice=name if metric == "score" else f"{name}, loss", unit=unit, drop=drop, upper=upper, max_drop=most)
-            for name, metric, unit, drop, upper, most in row["drops"] or ()
+            Drop(name if metric == "score" else f"{name}, loss", *numbers)
+            for name, metric, *numbers in row["drops"] or ()
         ),
         stack=fingerprint(told["stack"]) if told["stack"] is not None else None,
         newest=newest,

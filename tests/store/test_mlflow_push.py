@@ -75,7 +75,8 @@ def test_a_package_is_pushed_once_with_its_digests(here: Store, mlflow_server: s
     assert command(key, mlflow_server, json=True) == 0
     client = MlflowClient(tracking_uri=mlflow_server, registry_uri=mlflow_server)
     (version,) = client.search_model_versions("name = 'desk'")
-    assert version.source == f"file://{entry.path}"
+    assert version.source == f"quantplay:/packages/{key}"
+    assert version.tags["quantplay.path"] == entry.path
     assert version.tags["quantplay.package"] == key
     assert version.tags["sha256"] == entry.sha256
     assert version.tags["base_model_relation"] == "quantized"
