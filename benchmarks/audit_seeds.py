@@ -1,6 +1,6 @@
 """Does the audit name the seven classic mistakes, and only them? `python -m benchmarks.audit_seeds [--quick]`
 
-Seeds were written from what the mistakes are, before the audit and without looking at it: for each mistake at least five ways in which it
+Seeds were written from what the mistakes are, beside the audit and without looking at it: for each mistake at least five ways in which it
 shows in the records of a run, a package or an endpoint (benchmarks/audit_seeds_parts/), and more than twenty runs that
 make none of them, some of which come near (clean.py there). All of them are written into one PostgreSQL through the store. A
 mistake that a recorded reason waives has to be named as waived. `--quick` is the same.
