@@ -99,8 +99,8 @@ def asked(store: Store, keys: list[str]) -> Iterator[tuple[str, Callable[[], Any
     def found(**wanted: Any) -> tuple[Listed, ...]:
         return stood(store.find_packages(Wanted(**wanted)), HERE, NOW)
 
-    yield "list, every package and how it stands", found
-    yield "list --json", lambda: json.dumps([body_of(one) for one in found()])
+    yield "list, the newest hundred", lambda: found(limit=101)
+    yield "list --json, the newest hundred", lambda: json.dumps([body_of(one) for one in found(limit=101)])
     yield "list --type", lambda: found(type="Q4_K_M")
     yield "find --base", lambda: found(base=base[:12])
     yield "find TEXT, one", lambda: told(found(text=f"question {len(keys) // 2} of"))
@@ -145,6 +145,7 @@ def main() -> int:
         found = [(name, *measured(question, times)) for name, question in asked(store, keys)]
         everything = stood(store.find_packages(), HERE, NOW)
         beside = {
+            "all_that_there_are_seconds": timed(lambda: stood(store.find_packages(), HERE, NOW)),
             "table_of_all_seconds": timed(lambda: told(everything)),
             "data_frame_seconds": timed(lambda: data_frame(everything)),
             "stack_of_this_machine_seconds": timed(lambda: measure_fingerprint(1)),

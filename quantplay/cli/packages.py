@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 STATES = ("confirmed", "stale", "regressed")
 
 
-def command(json: bool = False, state: str | None = None, looking: bool = False, **wanted: object) -> int:
-    """`wanted`: fields of Wanted; `looking`: somebody looks for something, so that it has to be named."""
+def command(
+    json: bool = False, state: str | None = None, looking: bool = False, limit: int = 100, **wanted: object
+) -> int:
+    """`wanted`: fields of Wanted; `looking`: somebody looks for something, so that it has to be named; `limit`: the newest ones."""
     from quantplay.settings import settings
     from quantplay.store.registry import open_store
 
@@ -33,12 +35,21 @@ def command(json: bool = False, state: str | None = None, looking: bool = False,
         )  # fmt: skip
     here = settings()
     with open_store(here) as store:
-        found = listed(store, here.threads, Wanted(**given))  # type: ignore[arg-type]
+        # How one stands is known only after it is read. One more than is shown tells whether there are more.
+        most = limit + 1 if state is None else None
+        found = listed(store, here.threads, Wanted(**given, limit=most))  # type: ignore[arg-type]
     found = tuple(one for one in found if state in (None, one.standing.status))
+    more, found = len(found) > limit, found[:limit]
     if json:
-        print(json_library.dumps({"packages": [body_of(one) for one in found]}, indent=2))
+        print(json_library.dumps({"packages": [body_of(one) for one in found], "more": more}, indent=2))
     else:
         show(found, wanted=bool(given or state))
+        if more:
+            from quantplay.cli.console import console
+
+            console().print(
+                f"These are the newest {limit}; there are more: --limit shows them, or `quantplay registry find`."
+            )
     return 0
 
 

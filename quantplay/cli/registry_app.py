@@ -21,6 +21,7 @@ Base = Annotated[
 Runtime = Annotated[str | None, typer.Option(help="llama.cpp, llama.cpp-server, vllm or transformers.")]
 Type = Annotated[str | None, typer.Option("--type", help="Serving type, such as Q4_K_M.")]
 Owner = Annotated[str | None, typer.Option(help="Part of an owner's name.")]
+Limit = Annotated[int, typer.Option(min=1, max=100_000, help="The newest so many.")]
 State = Annotated[str | None, typer.Option(help="confirmed, stale or regressed.")]
 
 registry = typer.Typer(
@@ -70,10 +71,11 @@ def list_packages(
     kind: Type = None,
     owner: Owner = None,
     base: Base = None,
+    limit: Limit = 100,
     json: AsJson = False,
 ) -> None:
     """List locked packages and how each stands. All of them, or those that are like what the options say."""
-    start("packages", json=json, state=state, runtime=runtime, type=kind, owner=owner, base=base)
+    start("packages", json=json, state=state, runtime=runtime, type=kind, owner=owner, base=base, limit=limit)
 
 
 @registry.command("find")
@@ -89,12 +91,13 @@ def find_packages(
     state: State = None,
     kind: Type = None,
     owner: Owner = None,
+    limit: Limit = 100,
     json: AsJson = False,
 ) -> None:
     """Find locked packages. By model, runtime, hardware, bits, use case or any text; all that is given has to hold."""
     start(
         "packages", json=json, looking=True, text=text, base=base, runtime=runtime, hardware=hardware, bits=bits,
-        use_case=use_case, state=state, type=kind, owner=owner,
+        use_case=use_case, state=state, type=kind, owner=owner, limit=limit,
     )  # fmt: skip
 
 

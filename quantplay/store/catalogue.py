@@ -104,6 +104,7 @@ class Wanted:
     use_case: str = ""
     name: str = ""  # of the plan, exactly
     text: str = ""  # anywhere in name, use case, model, owners, type, aliases
+    limit: int | None = None  # the newest ones
 
 
 TEXT = "concat_ws(' ', pl.name, pl.use_case, pl.model, pl.owners::text, a.type, a.format, al.names::text)"
@@ -166,7 +167,8 @@ def find(connection: Connection, wanted: Wanted = Wanted()) -> tuple[Entry, ...]
     if "base" in given:
         given["base"] = given["base"].lower()
     where = " AND ".join(f"({CONDITIONS[name]})" for name in given)
-    text = f"{QUERY} {'WHERE ' + where if where else ''} ORDER BY p.created_at DESC, p.key"
+    text = f"{QUERY} {'WHERE ' + where if where else ''} ORDER BY p.created_at DESC, p.key LIMIT :limit"
+    given["limit"] = wanted.limit
     return tuple(entry_of(dict(row)) for row in connection.execute(sa.text(text), given).mappings())
 
 

@@ -52,7 +52,7 @@ def ask(
 
 def test_an_empty_registry_says_what_fills_it(ask: Ask) -> None:
     assert ask("packages").startswith("No package is locked yet.")
-    assert json.loads(ask("packages", json=True)) == {"packages": []}
+    assert json.loads(ask("packages", json=True)) == {"packages": [], "more": False}
     assert "No package has a name yet" in ask("alias", list_all=True)
     assert ask("registry_export", csv=Path("-")).strip() == ",".join(COLUMNS)
 
@@ -75,6 +75,17 @@ def test_list_find_and_their_filters(ask: Ask, store: Store) -> None:
     assert "No locked package is like this." in ask("packages", type="Q2_K")
     assert "confirmed, stale, regressed" in ask("packages", code=2, state="good")
     assert "nothing to look for" in ask("packages", code=2, looking=True)
+
+
+def test_the_newest_are_shown_and_that_there_are_more(ask: Ask, store: Store) -> None:
+    lock_model(store, "first")
+    newest = lock_model(store, "second")
+    table = ask("packages", limit=1)
+    assert newest[:12] in table
+    assert "there are more" in table
+    body = json.loads(ask("packages", json=True, limit=1, state="confirmed"))
+    assert ([one["package"] for one in body["packages"]], body["more"]) == ([newest], True)
+    assert "there are more" not in ask("packages", limit=2)
 
 
 def test_one_package_in_full(ask: Ask, store: Store) -> None:
