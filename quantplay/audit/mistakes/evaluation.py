@@ -11,9 +11,8 @@ from quantplay.audit.names import BENCHMARKS, named_in
 
 ANY_LOSS = 20.0  # points: a tolerance from here on refuses only what anybody sees without measuring
 NO_FLOOR = 50.0  # points: one slice alone
-ZERO_FLIPS = (
-    300.0  # points times items: with no answer changed, the 95 % upper bound of a drop is about this over the items
-)
+ZERO_FLIPS = 300.0
+"""Points times items: with no answer changed, the 95 % upper bound of a drop is about this over the items (rule of three)."""
 DEAD = 0.05  # share of right answers of full precision below which nothing can be lost
 
 NO_TASKS = ("perplexity", "ppl", "divergence", "kl", "arc")
