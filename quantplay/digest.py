@@ -34,12 +34,9 @@ def digest_of_bytes(data: bytes) -> str:
 
 
 def digest_of_file(path: Path) -> str:
-    """SHA-256 of the file's bytes, read in chunks of 1 MiB."""
-    sha = hashlib.sha256()
+    """SHA-256 of the file's bytes, read a part at a time."""
     with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            sha.update(chunk)
-    return sha.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest_of_entries(entries: Iterable[tuple[str, str]]) -> str:
