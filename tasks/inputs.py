@@ -67,6 +67,8 @@ def whole_set(
     """`target` with every file of `manifest` (under its name, or where `layout` puts it): there whole, or not at all."""
     places = {layout.get(entry.path, entry.path): entry for entry in manifest.files}
     if is_whole(target, places):
+        with suppress(OSError):
+            os.utime(target)  # it is in use: `quantplay artifacts prune` removes what nobody used for long
         return target
     require_space(target, sum(entry.size_bytes for entry in manifest.files))
     making = Path(mkdtemp(prefix="inputs-", dir=scratch))

@@ -88,14 +88,15 @@ def require_not_revoked(store: Store, run: RunRef, trail: Trail) -> None:
 
 
 def archive_inputs(run: RunRef) -> None:
-    """Copy full-precision weights, calibration and evaluation files into the artifact store, re-read them, pin them."""
+    """Pin full-precision weights, calibration and evaluation files, copy them into the artifact store and re-read them."""
     bench, paths = workbench(), run.paths()
     require_unchanged(run.inputs, run.read(), paths, model=True)
     for kind, files in sources_of(run).items():
         for entry in getattr(run.inputs, kind).files:
+            # Pinned first: what `quantplay artifacts prune` removed before that is then stored anew, and nothing removes it after.
+            bench.store.pin(entry.sha256, f"{kind} of a locked run: the rollback path", run.id)
             store_input(files[entry.path], entry.sha256)
             bench.artifacts.verify(entry.sha256)
-            bench.store.pin(entry.sha256, f"{kind} of a locked run: the rollback path", run.id)
 
 
 def contents_of(run: RunRef, trail: Trail) -> PackageContents:

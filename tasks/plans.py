@@ -7,6 +7,7 @@ found again by the next run, the next attempt and the resumed run. Its bytes are
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import time
@@ -132,7 +133,9 @@ def gathered(plan: Plan, partial: Path, remote: Remote) -> Path:
     # A file system that marks nothing says nothing about what changed: there every run fetches anew.
     anew = None if all(file.mark for file in wanted) else partial.name
     target = home_of({"at": remote.address, "text": text, "files": marks, "anew": anew})
-    if not target.is_dir():
+    if target.is_dir():
+        os.utime(target)  # it is in use: `quantplay artifacts prune` removes what nobody used for long
+    else:
         remote.get_all(wanted, partial)
     return kept(partial, target)
 
@@ -191,6 +194,7 @@ def kept(partial: Path, target: Path) -> Path:
     except OSError:
         if not target.is_dir():
             raise
+        os.utime(target)
     return target / PLAN_FILE
 
 

@@ -402,6 +402,54 @@ def migrate(json: AsJson = False) -> None:
     start("migrate", json=json)
 
 
+artifacts = typer.Typer(
+    help="What lies in the artifact store and why; what could go.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(artifacts, name="artifacts")
+OlderThan = Annotated[int, typer.Option(metavar="DAYS", min=1, help="Not stored or used for so many days.")]
+
+
+@artifacts.command("list")
+def artifacts_list(older_than: OlderThan = 30, json: AsJson = False) -> None:
+    """List stored files with what keeps each. And folders of fetched plans, inputs and scratch; says what could go."""
+    start("artifacts", older_than=older_than, json=json)
+
+
+@artifacts.command("prune")
+def artifacts_prune(
+    older_than: OlderThan = 30,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Remove nothing; show what would go.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Remove what nothing keeps. Never what is pinned, packaged, or of a run under way; each is looked up again before it goes."""
+    start("artifacts", prune=True, older_than=older_than, dry_run=dry_run, json=json)
+
+
+@app.command()
+def backup(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Where backups lie; made if need be.", show_default=False)
+    ],
+    list_all: Annotated[bool, typer.Option("--list", help="Write nothing; list what is there.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; read every backup there again.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Back up database, pinned files and packages. Of one moment, whole or not at all; what the folder has is not copied again."""
+    start("backup", folder=folder, list_all=list_all, check=check, json=json)
+
+
+@app.command()
+def restore(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the backups lie.", show_default=False)],
+    backup: Annotated[
+        str | None, typer.Option(metavar="NAME", help="This one; by default the newest.", show_default=False)
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Bring a backup back, into an empty database only. Everything is verified before and after."""
+    start("restore", folder=folder, backup=backup, json=json)
+
+
 @app.command()
 def up(
     workers: Annotated[bool, typer.Option(help="Also start this machine's workers.")] = True,

@@ -6,7 +6,8 @@ import fcntl
 import os
 import shutil
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 CLAIM = "in-use"
@@ -14,6 +15,21 @@ CLAIM = "in-use"
 
 def claim_scratch(root: Path) -> Path:
     """A new folder below `root`, this process's own for as long as it lives. Folders of processes that are gone are removed."""
+    return _claim(root)[0]  # the claim is never closed: the system does that with the process, however it ends
+
+
+@contextmanager
+def claimed_scratch(root: Path) -> Iterator[Path]:
+    """The same, gone at the end of the block."""
+    mine, claim = _claim(root)
+    try:
+        yield mine
+    finally:
+        shutil.rmtree(mine, ignore_errors=True)
+        os.close(claim)
+
+
+def _claim(root: Path) -> tuple[Path, int]:
     root.mkdir(parents=True, exist_ok=True)
     lock = os.open(root, os.O_RDONLY)
     try:
@@ -22,11 +38,11 @@ def claim_scratch(root: Path) -> Path:
             if folder.is_dir() and not in_use(folder):
                 shutil.rmtree(folder, ignore_errors=True)
         mine = Path(tempfile.mkdtemp(dir=root))
-        # Never closed: the system does that with the process, however it ends, and then the folder may go.
-        fcntl.flock(os.open(mine / CLAIM, os.O_RDWR | os.O_CREAT, 0o600), fcntl.LOCK_EX)
+        claim = os.open(mine / CLAIM, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(claim, fcntl.LOCK_EX)
     finally:
         os.close(lock)
-    return mine
+    return mine, claim
 
 
 def in_use(folder: Path) -> bool:

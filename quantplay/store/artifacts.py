@@ -14,6 +14,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -34,6 +35,14 @@ class Stored(NamedTuple):
 
     sha256: str
     size_bytes: int
+
+
+class StoredFile(NamedTuple):
+    """A file that lies in the store."""
+
+    sha256: str
+    size_bytes: int
+    modified: datetime  # UTC
 
 
 class ArtifactStore:
@@ -67,6 +76,35 @@ class ArtifactStore:
             except FileNotFoundError:
                 return None
 
+    def modified(self, sha256: str) -> datetime | None:
+        """When the file was stored, or found there by somebody who stored it again; None where it is not there."""
+        with self._explained("read"):
+            try:
+                path = self.local_path(sha256)
+                if path is not None:
+                    return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+                return _time_of(self._remote.info(self._key(sha256)))
+            except FileNotFoundError:
+                return None
+
+    def listing(self) -> Iterator[StoredFile]:
+        """Every file, by digest. What has another name is none of ours and is left out."""
+        with self._explained("read"):
+            if self._local is not None:
+                for path in sorted((self._local / "sha256").glob("*/*/*")):
+                    if is_digest(path.name) and path.is_file():
+                        found = path.stat()
+                        at = datetime.fromtimestamp(found.st_mtime, UTC)
+                        yield StoredFile(path.name, found.st_size, at)
+                return
+            try:
+                entries = self._remote.find(f"{self._root}/sha256", detail=True)
+            except FileNotFoundError:
+                return
+            for name, info in sorted(entries.items()):
+                if is_digest(name.rpartition("/")[2]):
+                    yield StoredFile(name.rpartition("/")[2], int(info["size"]), _time_of(info))
+
     # --- in ------------------------------------------------------------------------------------------------------------
 
     def put_file(self, path: Path) -> Stored:
@@ -91,6 +129,8 @@ class ArtifactStore:
         assert self._local is not None
         target = self._local / _name(sha256)
         if target.exists() and target.stat().st_size == size and digest_of_file(target) == sha256:
+            with contextlib.suppress(OSError):
+                os.utime(target)  # it is in use: what nobody used for long may be removed
             return
         waiting = self._local / "incoming"
         waiting.mkdir(parents=True, exist_ok=True)
@@ -277,6 +317,19 @@ def _open_remote(url: str) -> tuple[Any, str]:
             f"QUANTPLAY_ARTIFACTS_URL can't be opened: {type(error).__name__}", value=redacted(url), fix="correct it"
         ) from error
     return filesystem, root.rstrip("/")
+
+
+def _time_of(info: dict[str, Any]) -> datetime:
+    """When an object was written, as its file system says it; now where it doesn't: what has no age is not old."""
+    for name in ("LastModified", "last_modified", "mtime", "updated", "created"):
+        value = info.get(name)
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value)
+        if isinstance(value, int | float):
+            value = datetime.fromtimestamp(value, UTC)
+        if isinstance(value, datetime):
+            return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+    return datetime.now(UTC)
 
 
 def _protocols(filesystem: Any) -> set[str]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from quantplay.errors import InputError, MissingDependency, ServiceUnavailable
 
@@ -163,9 +164,15 @@ def _copied(package: Path, major: int, copies: Path) -> Path:
     return binaries
 
 
+def run_as(account: Account) -> dict[str, Any]:
+    """Arguments of subprocess for one of PostgreSQL's programs: its account, and an environment of its own."""
+    become = {"user": account.uid, "group": account.gid, "extra_groups": []} if account.switch else {}
+    # PGPORT and the like would change what it does.
+    return {"cwd": "/", "env": {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}, **become}
+
+
 def run_program(program: Path, arguments: Sequence[str], account: Account, timeout: float) -> tuple[int, str]:
     """Exit code and output of one of PostgreSQL's programs, run under `account` with an environment of its own."""
-    become = {"user": account.uid, "group": account.gid, "extra_groups": []} if account.switch else {}
     # A file, not a pipe: the server that pg_ctl starts inherits it, and a pipe would only end with the server.
     with tempfile.TemporaryFile() as output:
         try:
@@ -174,11 +181,9 @@ def run_program(program: Path, arguments: Sequence[str], account: Account, timeo
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                cwd="/",
-                env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},  # PGPORT and the like would change it
                 timeout=timeout,
                 check=False,
-                **become,
+                **run_as(account),
             )
             code = done.returncode
         except subprocess.TimeoutExpired as error:

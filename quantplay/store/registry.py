@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Self
@@ -19,12 +20,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from quantplay.errors import IntegrityError, ServiceUnavailable
 from quantplay.settings import Settings
-from quantplay.store import (
-    connect,
-    embedded,
-    events,
-    tables,
-)
+from quantplay.store import connect, embedded, events, keeping, runs, tables
 from quantplay.store.artifacts import ArtifactStore, require_known_protocol
 from quantplay.store.events import Event
 from quantplay.store.locks import AdvisoryLock, run_lock_key
@@ -34,6 +30,7 @@ from quantplay.store.registry_packages import PackageRegistry
 from quantplay.store.registry_platform import PlatformRegistry
 from quantplay.store.registry_runs import RunRegistry
 from quantplay.store.registry_signing import SigningRegistry
+from quantplay.store.runs import Run
 from quantplay.store.schema import ensure_schema
 
 POLL_SECONDS = 0.25  # between two looks at a lock that somebody else has
@@ -142,6 +139,33 @@ class Store(LiveRegistry, PackageRegistry, PlatformRegistry, RunRegistry, Signin
         query = sa.select(tables.pins.c.reason).where(tables.pins.c.sha256 == sha256).distinct()
         with self._begin() as connection:
             return tuple(sorted(connection.scalars(query)))
+
+    @patiently
+    def kept_files(self) -> dict[str, tuple[str, ...]]:
+        """Digest -> why the file stays: pinned, part of a locked package, or of a run under way."""
+        with self._begin() as connection:
+            return keeping.reasons(connection)
+
+    def remove_file(self, sha256: str, before: datetime) -> tuple[str, ...]:
+        """Remove a stored file that nothing keeps and nobody wrote or used since `before`; or why it stays.
+
+        Looked up in the moment of removing, while nobody can pin a file or open a run.
+        """
+        with self._begin() as connection:
+            connection.execute(keeping.NOBODY_PINS_OR_OPENS)
+            why = keeping.reasons(connection, sha256).get(sha256, ())
+            modified = None if why else self.artifacts.modified(sha256)
+            if modified is not None and modified >= before:
+                why = ("stored or used again meanwhile",)
+            if not why and not self.artifacts.delete(sha256):
+                why = ("not there any more",)
+        return why
+
+    @patiently
+    def runs_under_way(self) -> tuple[Run, ...]:
+        """Runs that a process works on, or that wait for a signature, newest first."""
+        with self._begin() as connection:
+            return runs.under_way(connection)
 
     def _session(self) -> Connection:
         """A connection of its own, outside transactions."""

@@ -166,6 +166,15 @@ def interrupted(connection: Connection, plan: str) -> tuple[Run, ...]:
     return tuple(run for run in found if run.state == "interrupted")
 
 
+def under_way(connection: Connection) -> tuple[Run, ...]:
+    """Runs that a process works on, or that wait for a signature, newest first."""
+    table = tables.runs
+    found = _read(
+        connection, sa.select(table).where((table.c.state == "running") | (table.c.outcome == "awaiting_signature"))
+    )
+    return tuple(run for run in found if run.state != "interrupted")
+
+
 def _read(connection: Connection, query: sa.Select[Any]) -> tuple[Run, ...]:
     table = tables.runs
     rows = connection.execute(query.order_by(table.c.started_at.desc(), table.c.id)).all()
