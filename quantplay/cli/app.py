@@ -403,10 +403,17 @@ def migrate(json: AsJson = False) -> None:
 
 
 artifacts = typer.Typer(
-    help="What lies in the artifact store and why; what could go.", no_args_is_help=True, rich_markup_mode=None
+    help="What lies in the artifact store and why; what could go.", invoke_without_command=True, rich_markup_mode=None
 )
 app.add_typer(artifacts, name="artifacts")
 OlderThan = Annotated[int, typer.Option(metavar="DAYS", min=1, help="Not stored or used for so many days.")]
+
+
+@artifacts.callback()
+def artifacts_here(context: typer.Context, json: AsJson = False) -> None:
+    """List stored files with what keeps each. Or remove what nothing keeps, by name."""
+    if context.invoked_subcommand is None:
+        start("artifacts", json=json)
 
 
 @artifacts.command("list")
