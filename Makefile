@@ -7,14 +7,13 @@ SHELL := /bin/sh
 # Threads that wait spin by default; beside one busy core that makes llama.cpp 25 times slower.
 export OMP_WAIT_POLICY ?= passive
 
-# In one process fast folders come first and whole runs last; a new folder stands in between without a change here.
-# In several, whole runs come first: they mostly wait, each folder of them in a process of its own (tests/conftest.py).
-AT_ONCE ?= -n logical --maxprocesses 4 --no-loadscope-reorder
+# Fast folders come first, whole runs last, each folder of these in a process of its own (tests/conftest.py); a new folder stands in
+# between without a change here.
 TEST_FOLDERS := $(filter-out %/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)))
-FAST := $(filter $(TEST_FOLDERS),tests/unit tests/store)
-WHOLE := $(filter $(TEST_FOLDERS),tests/flows tests/e2e)
-BETWEEN := $(filter-out $(FAST) $(WHOLE),$(TEST_FOLDERS))
-TESTS ?= $(if $(AT_ONCE),$(WHOLE) $(FAST) $(BETWEEN),$(FAST) $(BETWEEN) $(WHOLE))
+FIRST := tests/unit tests/store
+LAST := tests/flows tests/e2e
+TESTS ?= $(filter $(TEST_FOLDERS),$(FIRST)) $(filter-out $(FIRST) $(LAST),$(TEST_FOLDERS)) $(filter $(TEST_FOLDERS),$(LAST))
+AT_ONCE ?= -n logical --maxprocesses 4 --no-loadscope-reorder
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
