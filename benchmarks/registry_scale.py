@@ -3,7 +3,7 @@
 A PostgreSQL of its own is filled through the Store with the records that locked runs leave, of the weight that real models' have:
 a dozen slices, hundreds of tensors, hundreds of hardest items; on three machines, every second one measured again, every tenth with
 a name. Then what the commands do is asked again and again: the look-up with how each package stands, its table as text, its JSON, and the look-up at
-the start of a run. What the processor's description costs a command once (a child process) is told beside. --quick: sixty models.
+the start of a run; and the web pages, over HTTP. What the processor's description costs a command once (a child process) is told beside. --quick: sixty models.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import httpx
 import sqlalchemy as sa
 from rich.console import Console
 
@@ -24,15 +27,17 @@ from benchmarks.live_lab import ground
 from benchmarks.report import at_most, finish, print_table, quick_asked
 from quantplay.cli.packages import body_of, packages_table
 from quantplay.cli.registry_history import history_table
-from quantplay.cli.registry_show import gathered
 from quantplay.envelope.hardware import measure_fingerprint
 from quantplay.plays.catalogue import Listed, data_frame, stood
+from quantplay.plays.in_full import gathered
 from quantplay.plays.reuse import offers
 from quantplay.records import Fingerprint, Revalidation
 from quantplay.store.catalogue import Wanted
 from quantplay.store.registry import Store
+from quantplay.web.app import Site
 from tests.locked_models import TYPES, lock_model
 from tests.store import store_samples as samples
+from tests.web_server import served
 
 MODELS, BASES = 1000, 100
 LIMIT_MS = 300.0
@@ -112,6 +117,18 @@ def asked(store: Store, keys: list[str]) -> Iterator[tuple[str, Callable[[], Any
     yield "reuse, at the start of a run", lambda: offers(found(base=base, runtime="llama.cpp"), plan, HERE.hardware)
 
 
+def pages(get: Callable[[str], None], keys: list[str]) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """The same as a browser asks."""
+    middle = keys[len(keys) // 2]
+    for name, address in {
+        "page: models": "/", "page: models after the middle": f"/?after={middle}", "page: search, one": f"/?text=question+{len(keys) // 2}+of",
+        "page: search, none": "/?text=nobody", "page: type and bits": "/?type=Q4_K_M&bits=4", "page: state, all are": "/?state=confirmed",
+        "page: state, none is": "/?state=regressed", "page: one package": f"/packages/{middle}", "page: funnel": "/funnel",
+        "page: incidents": "/incidents", "page: to sign": "/sign", "page: endpoints": "/endpoints",
+    }.items():  # fmt: skip
+        yield name, partial(get, address)
+
+
 def told(found: tuple[Listed, ...]) -> str:
     out = io.StringIO()
     Console(file=out, width=160).print(packages_table(found, 160))
@@ -143,6 +160,13 @@ def main() -> int:
         keys = filled(store, models)
         seconds = time.monotonic() - began
         found = [(name, *measured(question, times)) for name, question in asked(store, keys)]
+        site = Site(open=lambda: store, owners=Path("owners.yaml"), reports=Path("reports"))
+        with served(site) as url, httpx.Client(base_url=url) as client:
+
+            def get(address: str) -> None:
+                client.get(address).raise_for_status()
+
+            found += [(name, *measured(question, times)) for name, question in pages(get, keys)]
         everything = stood(store.find_packages(), HERE, NOW)
         beside = {
             "all_that_there_are_seconds": timed(lambda: stood(store.find_packages(), HERE, NOW)),

@@ -59,8 +59,8 @@ def is_address(host: str) -> bool:
 class OnlyKnownHosts:
     """ASGI middleware that refuses what was sent to another name, pages and web sockets alike."""
 
-    def __init__(self, app: App, names: Iterable[str]) -> None:
-        self.app, self.names = app, frozenset(names)
+    def __init__(self, app: App, names: Iterable[str], refused: bytes = REFUSED) -> None:
+        self.app, self.names, self.refused = app, frozenset(names), refused
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket") or is_itself(scope) or is_known(host_in(scope), self.names):
@@ -70,7 +70,7 @@ class OnlyKnownHosts:
         else:
             headers = [(b"content-type", b"text/plain; charset=utf-8")]
             await send({"type": "http.response.start", "status": 400, "headers": headers})
-            await send({"type": "http.response.body", "body": REFUSED})
+            await send({"type": "http.response.body", "body": self.refused})
 
 
 def is_itself(scope: MutableMapping[str, Any]) -> bool:

@@ -30,6 +30,7 @@ class Settings:
     gateway_keys: Path | None = None  # QUANTPLAY_GATEWAY_KEYS: who may ask the gateway; None: this machine only
     notices: Path | None = None  # QUANTPLAY_NOTICES: addresses of who hears of rollbacks; None: nobody but Prefect
     standards: Path | None = None  # QUANTPLAY_STANDARDS: the organisation's rules for plans; None: there are none
+    web_url: str | None = None  # QUANTPLAY_WEB_URL: where people reach the registry's pages; None: at the address it listens on
     give_back_seconds: int = 600  # QUANTPLAY_GIVE_BACK_SECONDS: how long a job waits for a worker that can do it
 
     @property
@@ -107,6 +108,16 @@ def read_sign_off_days() -> int:
             fix="unset it for 14",
         )  # fmt: skip
     return int(text)
+
+
+def read_web_url() -> str | None:
+    url = (os.environ.get("QUANTPLAY_WEB_URL") or "").rstrip("/") or None
+    if url is not None and not re.fullmatch(r"https?://[A-Za-z0-9._-]+(:[0-9]{1,5})?", url):
+        raise InputError(
+            "QUANTPLAY_WEB_URL is not the address of a site", value=url, allowed="https://HOST or https://HOST:PORT, without a path",
+            fix="correct it, or unset it",
+        )  # fmt: skip
+    return url
 
 
 def read_api_url() -> str | None:
@@ -189,6 +200,7 @@ def read_settings() -> Settings:
         gateway_keys=read_path("QUANTPLAY_GATEWAY_KEYS", Path()) if os.environ.get("QUANTPLAY_GATEWAY_KEYS") else None,
         notices=read_path("QUANTPLAY_NOTICES", Path()) if os.environ.get("QUANTPLAY_NOTICES") else None,
         standards=read_path("QUANTPLAY_STANDARDS", Path()) if os.environ.get("QUANTPLAY_STANDARDS") else None,
+        web_url=read_web_url(),
         give_back_seconds=read_give_back(),
     )
 

@@ -501,6 +501,15 @@ def gateway(
 
 
 @app.command()
+def web(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 4300,
+) -> None:
+    """Show the registry as web pages. Models, runs that wait for signatures, endpoints, incidents, the funnel; until it is stopped."""
+    start("web", host=host, port=port)
+
+
+@app.command()
 def platform_gateway(
     mapping: Annotated[
         Path, typer.Argument(help="Which Services serve each endpoint's arms, a YAML file.", show_default=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as json_library
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from quantplay.store.catalogue import Wanted
@@ -11,35 +11,12 @@ from quantplay.store.catalogue import Wanted
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from quantplay.plays.catalogue import Listed
-    from quantplay.records import Decision, SignOff
-    from quantplay.store.aliases import Alias
-    from quantplay.store.registry import Store
-    from quantplay.store.runs import Run
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """A line of the lineage."""
-
-    what: str
-    key: str  # of the record, or content of files
-    told: str  # in words
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shown:
-    """All that is shown of a package."""
-
-    listed: Listed
-    decision: Decision | None
-    signoffs: tuple[SignOff, ...]
-    names: tuple[Alias, ...]  # that it has or had
-    lineage: tuple[Step, ...]
+    from quantplay.plays.in_full import Shown
 
 
 def command(package: str, json: bool = False) -> int:
     from quantplay.cli.packages import listed
+    from quantplay.plays.in_full import gathered
     from quantplay.settings import settings
     from quantplay.store.registry import open_store
 
@@ -57,47 +34,6 @@ def command(package: str, json: bool = False) -> int:
             console().print(part)
         print(f"package: {entry.path}")
     return 0
-
-
-def gathered(store: Store, one: Listed) -> Shown:
-    entry = one.entry
-    package, run = store.get_package(entry.key), store.get_run(entry.run)
-    made_of = package.made_of if package is not None else None
-    return Shown(
-        listed=one,
-        decision=store.get_decision(made_of.decision) if made_of is not None else None,
-        signoffs=store.signoffs_of(entry.run) if run is not None else (),
-        names=store.alias_history(package=entry.key),
-        lineage=tuple(lineage_of(store, one, run)),
-    )
-
-
-def lineage_of(store: Store, one: Listed, run: Run | None) -> list[Step]:
-    """From the source model to the newest measurement."""
-    entry = one.entry
-    package = store.get_package(entry.key)
-    steps = [Step(what="plan", key=entry.plan, told=f"{entry.name}, profile {entry.profile}")]
-    if package is not None and package.made_of is not None:
-        for key in package.made_of.inputs:
-            manifest = store.get_manifest(key)
-            if manifest is not None:
-                commit = f" at {manifest.revision[:12]}" if manifest.revision else ""
-                steps.append(Step(what=manifest.kind, key=manifest.content, told=f"{manifest.source}{commit}"))
-    steps += [
-        Step(
-            what=play.play, key=play.key,
-            told=f"{'found there' if play.reused else f'{play.seconds:,.1f} s'}, {play.started_at.astimezone():%Y-%m-%d %H:%M}",
-        )
-        for play in (run.plays if run is not None else ())
-    ]  # fmt: skip
-    if entry.sha256 is not None:
-        steps.append(Step(what="file", key=entry.sha256, told=f"{entry.format} {entry.type}, made with {entry.method}"))
-    steps.append(Step(what="manifest", key=entry.manifest, told=entry.path))
-    if entry.newest is not None:
-        steps.append(
-            Step(what="re-validation", key=entry.newest.key, told=f"{entry.newest.status}, {entry.newest.at[:16]}")
-        )
-    return steps
 
 
 def body_of(found: Shown) -> dict[str, Any]:

@@ -28,8 +28,11 @@ class Listed:
     standing: Standing
 
 
-def stood(entries: Iterable[Entry], stack: Fingerprint, now: datetime) -> tuple[Listed, ...]:
-    """`stack`: of the machine that asks: elsewhere the same package may stand differently; `now`: with a time zone."""
+def stood(entries: Iterable[Entry], stack: Fingerprint | None, now: datetime) -> tuple[Listed, ...]:
+    """`stack`: of the machine that asks: elsewhere the same package may stand differently; None: where it was measured last.
+
+    `now`: with a time zone.
+    """
     known: dict[int, tuple[StackChange, ...]] = {}
 
     def compare(before: Fingerprint, today: Fingerprint) -> tuple[StackChange, ...]:
@@ -44,7 +47,7 @@ def stood(entries: Iterable[Entry], stack: Fingerprint, now: datetime) -> tuple[
 
 def standing_of(
     entry: Entry,
-    stack: Fingerprint,
+    stack: Fingerprint | None,
     now: datetime,
     compare: Callable[[Fingerprint, Fingerprint], tuple[StackChange, ...]],
 ) -> Standing:
@@ -54,7 +57,8 @@ def standing_of(
             package=entry.key, name=entry.name, status="stale", at=at, revalidation=None, why=OF_AN_EARLIER_VERSION
         )
     return standing(
-        package=entry.key, name=entry.name, locked_at=at, locked_on=entry.stack, stack=stack, now=now, compare=compare,
+        package=entry.key, name=entry.name, locked_at=at, locked_on=entry.stack,
+        stack=stack or (entry.newest.stack if entry.newest is not None else entry.stack), now=now, compare=compare,
         newest=(entry.newest.key, entry.newest) if entry.newest is not None else None,
     )  # fmt: skip
 

@@ -95,6 +95,7 @@ class Wanted:
 
     key: str = ""  # first characters
     keys: tuple[str, ...] = ()  # these very ones
+    manifests: tuple[str, ...] = ()  # digests of their manifests
     base: str = ""  # first characters of the model's digest
     runtime: str = ""
     type: str = ""  # exactly, whatever its case
@@ -104,6 +105,7 @@ class Wanted:
     use_case: str = ""
     name: str = ""  # of the plan, exactly
     text: str = ""  # anywhere in name, use case, model, owners, type, aliases
+    after: str = ""  # key of the last one that is known already: only what comes after it in the order of a list
     limit: int | None = None  # the newest ones
 
 
@@ -111,6 +113,7 @@ TEXT = "concat_ws(' ', pl.name, pl.use_case, pl.model, pl.owners::text, a.type, 
 CONDITIONS = {
     "key": "starts_with(p.key, :key)",
     "keys": "p.key = ANY(:keys)",
+    "manifests": "p.manifest = ANY(:manifests)",
     "base": "r.model >= :base AND r.model < :base || 'g'",  # a range of hexadecimal digits: the index finds it
     "runtime": "pl.runtime = :runtime",
     "type": "lower(a.type) = lower(:type)",
@@ -120,6 +123,7 @@ CONDITIONS = {
     "use_case": "strpos(lower(pl.use_case), lower(:use_case)) > 0",
     "name": "pl.name = :name",
     "text": f"strpos(lower({TEXT}), lower(:text)) > 0",
+    "after": "(p.created_at, cast(:after AS text)) < (SELECT l.created_at, p.key FROM quantplay.packages l WHERE l.key = :after)",
 }
 QUERY = """
 SELECT p.key, p.run, p.path, p.manifest, p.created_at AS locked_at, pl.key AS plan, pl.name, pl.profile, pl.use_case,
@@ -162,8 +166,8 @@ LEFT JOIN (
 def find(connection: Connection, wanted: Wanted = Wanted()) -> tuple[Entry, ...]:
     """Newest first."""
     given = {name: value for name in CONDITIONS if (value := getattr(wanted, name)) not in ("", (), None)}
-    if "keys" in given:
-        given["keys"] = list(wanted.keys)
+    for name in given.keys() & {"keys", "manifests"}:
+        given[name] = list(given[name])
     if "base" in given:
         given["base"] = given["base"].lower()
     where = " AND ".join(f"({CONDITIONS[name]})" for name in given)

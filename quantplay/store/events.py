@@ -6,7 +6,7 @@ nothing but Python, also against an event remembered elsewhere, such as in a pac
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -76,8 +76,14 @@ def append(connection: Connection, actor: str, kind: str, subject: str, body: Ma
     return event
 
 
-def read(connection: Connection, *, kind: str | None = None, subject: str | None = None) -> tuple[Event, ...]:
-    """Events in their order, all or those of a kind or a subject."""
+def read(
+    connection: Connection,
+    *,
+    kind: str | None = None,
+    subject: str | None = None,
+    subjects: Sequence[str] | None = None,
+) -> tuple[Event, ...]:
+    """Events in their order, all or those of a kind, a subject or any of several."""
     table = tables.events
     query = sa.select(
         table.c.seq, table.c.at, table.c.actor, table.c.kind, table.c.subject, table.c.canonical, table.c.previous,
@@ -87,6 +93,8 @@ def read(connection: Connection, *, kind: str | None = None, subject: str | None
         query = query.where(table.c.kind == kind)
     if subject is not None:
         query = query.where(table.c.subject == subject)
+    if subjects is not None:
+        query = query.where(table.c.subject.in_(subjects))
     return tuple(Event(**row._mapping) for row in connection.execute(query))
 
 

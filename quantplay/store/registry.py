@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from types import TracebackType
@@ -117,10 +117,12 @@ class Store(LiveRegistry, PackageRegistry, PlatformRegistry, RunRegistry, Signin
             return events.append(connection, actor, kind, subject, body or {})
 
     @patiently
-    def events(self, *, kind: str | None = None, subject: str | None = None) -> tuple[Event, ...]:
-        """Events in their order, all or those of a kind or a subject."""
+    def events(
+        self, *, kind: str | None = None, subject: str | None = None, subjects: Sequence[str] | None = None
+    ) -> tuple[Event, ...]:
+        """Events in their order, all or those of a kind, a subject or any of several."""
         with self._begin() as connection:
-            return events.read(connection, kind=kind, subject=subject)
+            return events.read(connection, kind=kind, subject=subject, subjects=subjects)
 
     def verify_events(self, anchors: Mapping[int, str] | None = None) -> tuple[str, ...]:
         """Recompute the whole chain; empty when all is well. `anchors`: digests by number, remembered elsewhere."""

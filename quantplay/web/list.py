@@ -1,0 +1,37 @@
+"""The models that somebody looks for, a page at a time, newest first.
+
+A page ends with a key and the next begins after it, so nothing is shown twice or left out while new packages are locked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from quantplay.plays.catalogue import Listed, stood
+from quantplay.store.registry import Store
+from quantplay.web.asked import Asked
+
+PAGE = 50
+AT_ONCE = 400  # that are read where how they stand decides, which is known only then
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Some of the packages."""
+
+    shown: tuple[Listed, ...]
+    after: str | None  # where the next page begins; None where this is the last
+
+
+def page_of(store: Store, asked: Asked, now: datetime, size: int = PAGE) -> Page:
+    """How a package stands is told as it was measured last, on the machine where that was: this one may serve pages only."""
+    found: list[Listed] = []
+    wanted = replace(asked.wanted, limit=size + 1 if asked.state is None else AT_ONCE)
+    while len(found) <= size:
+        entries = store.find_packages(wanted)
+        found += [one for one in stood(entries, None, now) if asked.state in (None, one.standing.status)]
+        if asked.state is None or len(entries) < AT_ONCE:
+            break
+        wanted = replace(wanted, after=entries[-1].key)
+    return Page(shown=tuple(found[:size]), after=found[size - 1].entry.key if len(found) > size else None)
