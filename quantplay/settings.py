@@ -30,7 +30,7 @@ class Settings:
     gateway_keys: Path | None = None  # QUANTPLAY_GATEWAY_KEYS: who may ask the gateway; None: this machine only
     notices: Path | None = None  # QUANTPLAY_NOTICES: addresses of who hears of rollbacks; None: nobody but Prefect
     standards: Path | None = None  # QUANTPLAY_STANDARDS: the organisation's rules for plans; None: there are none
-    web_url: str | None = None  # QUANTPLAY_WEB_URL: where people reach the registry's pages; None: at the address it listens on
+    web_url: str | None = None  # QUANTPLAY_WEB_URL: where people reach the web pages; None: where they listen
     give_back_seconds: int = 600  # QUANTPLAY_GIVE_BACK_SECONDS: how long a job waits for a worker that can do it
 
     @property

@@ -68,7 +68,7 @@ def app_of(site: Site, names: Iterable[str] = ()) -> OnlyKnownHosts:
     pages = {
         "/": models, "/packages/{name:path}": package, "/reports/{name}": report_of_package, "/sign": to_sign,
         "/runs/{name}": one_run, "/runs/{name}/report": report_of_run, "/endpoints": endpoints, "/incidents": incidents,
-        "/funnel": funnel, "/adoption": adoption,
+        "/funnel": funnel,
     }  # fmt: skip
     routes = [Route(path, page(draws)) for path, draws in pages.items()]
     routes += [Route("/style.css", style), Route("/healthz", lambda _: PlainTextResponse("ok\n"))]
@@ -132,10 +132,6 @@ def incidents(site: Site, _: Request) -> str:
 
 def funnel(site: Site, _: Request) -> str:
     return draw("funnel", "/funnel", rows=around.funnel_of(site.open()))
-
-
-def adoption(_: Site, __: Request) -> str:
-    return draw("adoption", "/adoption")
 
 
 # --- reports ---------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What there is beside single packages: the funnel, incidents, endpoints with what the judge said, adoption."""
+"""What there is beside single packages: the funnel, incidents, endpoints with what the judge said."""
 
 from __future__ import annotations
 

@@ -210,7 +210,7 @@ def test_links_lead_through_all_pages_and_only_to_pages(
         for link in Links(answer.text).found if "html" in answer.headers["content-type"] else ():
             assert link.startswith(("/", "#", "data:,")), link
             todo += [link.partition("#")[0]] if link.startswith("/") else []
-    assert {"/", "/sign", "/endpoints", "/incidents", "/funnel", "/adoption", "/style.css"} <= reached
+    assert {"/", "/sign", "/endpoints", "/incidents", "/funnel", "/style.css"} <= reached
 
 
 def test_nothing_that_somebody_wrote_becomes_markup(store: Store, site: Site) -> None:
