@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 QUEUES = {"interactive": 1, "revalidation": 2, "batch": 3}
 """Name and priority; 1 is served first. What names no queue waits in the last one."""
-ROOM = {"interactive": 6, "revalidation": 4, "batch": 4}
+ROOM = {"interactive": 6, "revalidation": 5, "batch": 4}
 """Runs at once in each queue of `cpu`, where they mostly wait. Together they fill the pool, so that no queue starves another."""
 ORCHESTRATIONS = sum(ROOM.values())
 COMMAND = "python -m prefect.engine"

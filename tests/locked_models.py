@@ -30,7 +30,6 @@ def lock_model(
 
     bulk: so many slices, tens of tensors and tens of hardest items: what a record of a real model weighs.
     """
-    seed = samples.digest([name, model, kind, drop, plan, envelope, on.digest()])
     written = samples.plan(name)
     written = written.model_copy(
         update={
@@ -39,6 +38,7 @@ def lock_model(
             **dict(plan or {}),
         }
     )
+    seed = samples.digest([kind, drop, written.body(), on.digest()])
     key_of_plan = store.put_plan(written)
     source = Manifest.of("model", model, (FileEntry(path="weights", size_bytes=9, sha256=samples.digest(model)),))
     run = store.start_run(

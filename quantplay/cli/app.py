@@ -240,6 +240,24 @@ def audit(
     start("audit", subject=subject, backward=backward, json=json)
 
 
+@app.command()
+def adoption(
+    since: Annotated[
+        str | None, typer.Option(metavar="DAY", help="First day, as 2026-10-01, UTC; thirty days by default.")
+    ] = None,
+    volume: Annotated[
+        str | None,
+        typer.Option(metavar="SOURCE", help="FILE.csv or prometheus:URL; by default what our gateways counted."),
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the chart there too, as SVG.", show_default=False)
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Say how much of what is served is validated and quantized. Models by volume, time to quantize, savings, what was declined."""
+    start("adoption", since=since, volume=volume, picture=picture, json=json)
+
+
 standards = typer.Typer(
     help="The organisation's rules for plans: show, check, raise them.",
     invoke_without_command=True,

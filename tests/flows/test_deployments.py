@@ -83,6 +83,7 @@ def test_what_people_start_is_limited_by_its_queue_and_the_clock_finds_room() ->
         "quantize_form": None,
         "revalidate": 1,
         "sign_off_reminders": 1,
+        "adoption": 1,
         "monitor": 1,
         "drift": 1,
     }

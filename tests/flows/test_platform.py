@@ -28,10 +28,10 @@ def test_a_second_up_changes_nothing(platform: DeployedPlatform) -> None:
     for pool in up["platform"]["pools"]:
         assert list(pool["queues"].items()) == [("interactive", 1), ("revalidation", 2), ("batch", 3)]
         assert len(pool["workers"]) == 1
-    assert {pool["name"]: pool["limit"] for pool in up["platform"]["pools"]} == {"cpu": 14, "gpu": 1}
+    assert {pool["name"]: pool["limit"] for pool in up["platform"]["pools"]} == {"cpu": 15, "gpu": 1}
     with platform.client() as client:
         room = {queue.name: queue.concurrency_limit for queue in client.read_work_queues(work_pool_name="cpu")}
-    assert room == {"interactive": 6, "revalidation": 4, "batch": 4}
+    assert room == {"interactive": 6, "revalidation": 5, "batch": 4}
 
 
 def test_a_deleted_job_is_missed_by_name_and_made_again(platform: DeployedPlatform) -> None:
