@@ -144,6 +144,6 @@ def show(found: list[Standing]) -> None:
     for incident in workbench().store.list_incidents(open_only=True):
         create_markdown_artifact(
             f"Open since {incident.opened_at:%Y-%m-%d %H:%M} UTC: {md(incident.what)}\n\nClose it with "
-            f"`quantplay registry incidents --close {str(incident.id)[:8]} --reason TEXT`.",
+            f"`quantplay registry incidents --close {str(incident.id)[:8]} --reason TEXT --lesson TEXT --folded-into WHAT --where REFERENCE`.",
             key=f"incident-{str(incident.id)[:8]}", description=f"Incident: {incident.kind}",
         )  # fmt: skip

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from factories import digest, made_inputs, made_items, made_plan, made_results
 
 from quantplay.audit.facts import Facts
+from quantplay.digest import canonical_json
 from quantplay.plan import Plan
 from quantplay.plays import keys
 from quantplay.records import (
@@ -17,6 +20,7 @@ from quantplay.records import (
     Inputs,
     MadeOf,
     PackageRef,
+    Revalidation,
     RollbackRules,
     Training,
 )
@@ -39,7 +43,7 @@ class Made:
         known: dict[str, Any] = {
             "kind": "package", "subject": "s", "plan": self.plan, "locked": True, "package": package_of(self.plan.digest()),
             "manifests": {one.kind: one for one in self.inputs.manifests},
-            "pins": {MODEL: ("model of a locked run",), REFERENCE: ("reference",)},
+            "pins": {MODEL: ("model of a locked run",), REFERENCE: ("reference",)}, "archived": {MODEL: True, REFERENCE: True},
             "tried": (self.records["artifact"],), "keys": {"evaluation": "e" * 64}, **self.records,
         }  # fmt: skip
         return Facts(**(known | changes))
@@ -104,6 +108,22 @@ def checked_waiver(run: Made) -> Made:
     return run.but(calibration=check)
 
 
+def measured_again(run: Made, *, cpu: str, measured: bool = True) -> Revalidation:
+    """Of the run's package, on another processor; not measured: only noticed there."""
+    then = run.records["evaluation"]
+    stack = then.fingerprint.model_copy(
+        update={"hardware": then.fingerprint.hardware.model_copy(update={"cpu": cpu, "accelerators": ()})}
+    )
+    return Revalidation(
+        package=digest("package"), artifact=then.artifact, evaluation=digest("evaluation key"), trigger="stack.upgraded",
+        at="2026-11-20T09:00:00+00:00", status="confirmed" if measured else "stale", reasons=("It is so.",),
+        stack_then=then.fingerprint.digest(), stack_now=stack.digest(), stack=stack, changes=(), harness_then=then.harness,
+        harness_now=then.harness, measured=digest("again") if measured else None, items=0, lost=0, won=0, responses_changed=0,
+        slices=(), against_baseline=None, envelope=(), alarms=(), divergence_then=then.divergence, divergence_now=None,
+        performance_then=then.performance, performance_now=None,
+    )  # fmt: skip
+
+
 def policy(**changes: Any) -> PolicyRevision:
     arms = {
         name: ServedArm(url=f"http://{name}/v1", model=name, artifact=sha)
@@ -154,6 +174,11 @@ def stored(store: Store, run: Made, *, pinned: bool = True, locked: bool = True)
     key = digest(f"package {plan}")
     store.put_package(key, package)
     if pinned:
+        with tempfile.TemporaryDirectory() as folder:
+            for entry in run.inputs.model.files:
+                path = Path(folder) / entry.path
+                path.write_bytes(canonical_json({"test": entry.path}))  # what factories.digest is the digest of
+                assert store.artifacts.put_file(path).sha256 == entry.sha256
         for entry in run.inputs.model.files:
             store.pin(entry.sha256, "model of a locked run: the rollback path", identity)
         store.pin(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterator
 from dataclasses import replace
 
 from quantplay.audit.after import after
-from quantplay.audit.answers import SECTIONS, Answer, Audit, Evidence, Kind, Mistake
+from quantplay.audit.answers import SECTIONS, Answer, Audit, Evidence, Kind, Lesson, Mistake
 from quantplay.audit.before import before
 from quantplay.audit.calibration import calibration
 from quantplay.audit.conversion import conversion
@@ -19,7 +20,19 @@ from quantplay.audit.shipping import shipping
 from quantplay.store.registry import Store
 from quantplay.store.signoffs import OPENED
 
-__all__ = ["SECTIONS", "Answer", "Audit", "Evidence", "Facts", "Mistake", "answered", "audit", "find", "gather"]
+__all__ = [
+    "SECTIONS",
+    "Answer",
+    "Audit",
+    "Evidence",
+    "Facts",
+    "Lesson",
+    "Mistake",
+    "answered",
+    "audit",
+    "find",
+    "gather",
+]
 
 
 def audit(store: Store, subject: str, kind: Kind) -> Audit:
@@ -40,7 +53,17 @@ def answered(facts: Facts) -> Audit:
         kind=facts.kind, subject=facts.subject, name=facts.plan.name if facts.plan else None, profile=facts.profile,
         answers=tuple(replace(one, fix=filled(one.fix, named)) for one in answers),
         mistakes=tuple(replace(one, fix=filled(one.fix, named)) for _, one in found if one is not None),
+        lessons=tuple(lessons(facts)),
     )  # fmt: skip
+
+
+def lessons(facts: Facts) -> Iterator[Lesson]:
+    for one in (found.incident for found in facts.lessons):
+        if one.lesson and one.folded_into and one.folded_where and one.closed_at:
+            yield Lesson(
+                text=one.lesson, folded_into=one.folded_into, where=one.folded_where, incident=str(one.id), what=one.what,
+                at=one.closed_at.isoformat(),
+            )  # fmt: skip
 
 
 def names_of(facts: Facts) -> dict[str, str]:

@@ -55,6 +55,18 @@ class Mistake:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """What an incident of this model, or of this plan, has taught."""
+
+    text: str
+    folded_into: str
+    where: str
+    incident: str  # id
+    what: str  # happened
+    at: str  # closed, ISO 8601
+
+
+@dataclass(frozen=True, kw_only=True)
 class Audit:
     """The whole checklist of one run, package or endpoint."""
 
@@ -64,6 +76,7 @@ class Audit:
     profile: str | None
     answers: tuple[Answer, ...]
     mistakes: tuple[Mistake, ...]
+    lessons: tuple[Lesson, ...] = ()  # newest first
 
     @property
     def open(self) -> tuple[Mistake, ...]:

@@ -29,7 +29,7 @@ from quantplay.records import (
 )
 from quantplay.records.traffic import PolicyRevision, TrafficPolicy
 from quantplay.store.events import Event
-from quantplay.store.incidents import Incident
+from quantplay.store.incidents import Incident, Learned
 from quantplay.store.runs import Run
 from quantplay.store.traffic import Change
 
@@ -74,8 +74,11 @@ class Facts:
     package: PackageRef | None = None
     locked: bool = False  # a run ended locked with it
     pins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # sha256 -> why it may not be deleted
+    archived: Mapping[str, bool] | None = None  # sha256 -> in the artifact store; None: it could not be asked
     standing: Revalidation | None = None  # the newest re-validation
+    revalidations: tuple[Revalidation, ...] = ()  # of the package
     incidents: tuple[Incident, ...] = ()
+    lessons: tuple[Learned, ...] = ()  # of this model or plan, from any of its packages
     releases: tuple[Release, ...] = ()
     events: tuple[Event, ...] = ()  # of run, package and endpoints, in their order
     keys: Mapping[str, str] = field(default_factory=dict)
@@ -98,7 +101,8 @@ class Facts:
 
     def incident(self, one: Incident) -> Evidence:
         state = f"closed by {one.closed_by}: {one.resolution}" if one.closed_at is not None else "open"
-        return Evidence(record="incident", key=str(one.id), said=f"{one.what} ({state})")
+        folded = f"; lesson: {one.lesson} ({one.folded_into}: {one.folded_where})" if one.learned else ""
+        return Evidence(record="incident", key=str(one.id), said=f"{one.what} ({state}{folded})")
 
     def waiver(self, *rules: str) -> str | None:
         """The recorded reason for accepting what one of `rules` forbids; a rule that ends in a dot stands for all below it."""

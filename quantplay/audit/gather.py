@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 from uuid import UUID
 
 from quantplay.audit.answers import Kind
 from quantplay.audit.facts import Facts, Release
-from quantplay.errors import InputError
+from quantplay.errors import InputError, QuantplayError
 from quantplay.plan import Plan
-from quantplay.records import Baseline, Digest, InputKind, MadeOf, Manifest, PackageRef, Recipe, Record
+from quantplay.records import (
+    Artifact,
+    Baseline,
+    Digest,
+    InputKind,
+    MadeOf,
+    Manifest,
+    PackageRef,
+    Recipe,
+    Record,
+    Revalidation,
+)
+from quantplay.store.events import Event
 from quantplay.store.registry import Store
+from quantplay.store.revalidations import REVALIDATED
 from quantplay.store.runs import Run
 from quantplay.store.signoffs import OPENED
 
@@ -128,6 +141,8 @@ def facts_of(
         mix=found.of("mix", "mix", store.get_mix), training=found.of("training", "training", store.get_training),
         signoffs=store.signoffs_of(run.id) if run is not None else (), locked=listed is not None or (run is not None and run.outcome == "locked"), standing=standing[1] if standing is not None else None,
         pins={sha: reasons for sha in worth_keeping(pinned, baseline) if (reasons := store.pins_of(sha))},
+        archived=archived(store, worth_keeping(pinned, baseline), kept_beside(pinned, artifact)), revalidations=tuple(revalidations(store, events)),
+        lessons=store.lessons(about=(*([plan.name] if plan else ()), *([baseline.model] if baseline else ()))) if plan or baseline else (),
         incidents=tuple(one for one in store.list_incidents() if one.package in (key, package.manifest if package else None)),
         releases=releases, events=tuple(sorted(events, key=lambda event: event.seq)), keys=found.keys,
     )  # fmt: skip
@@ -171,10 +186,34 @@ def sources(plan: Plan | None) -> tuple[str, ...]:
 
 
 def worth_keeping(pinned: Mapping[InputKind, Manifest], baseline: Baseline | None) -> tuple[str, ...]:
-    """Files of full precision."""
+    """Files of full precision; not a folder's content, which is no file."""
     model = pinned.get("model")
     files = [file.sha256 for file in model.files] if model is not None else []
-    return tuple(dict.fromkeys([*files, *([baseline.reference.model] if baseline is not None else [])]))
+    served = [baseline.reference.model] if baseline is not None and baseline.reference.model != baseline.model else []
+    return tuple(dict.fromkeys([*files, *served]))
+
+
+def kept_beside(pinned: Mapping[InputKind, Manifest], artifact: Artifact | None) -> tuple[str, ...]:
+    """Files that a lock stores with those of full precision."""
+    inputs = [file.sha256 for kind, one in pinned.items() if kind != "model" for file in one.files]
+    return (*([artifact.sha256] if artifact is not None else []), *inputs)
+
+
+def archived(store: Store, files: tuple[str, ...], others: tuple[str, ...]) -> Mapping[str, bool] | None:
+    """Whether the artifact store has `files`; asked for, never read. None where it does not answer, or is another one: it has none of `others` either."""
+    try:
+        found = {sha: store.artifacts.exists(sha) for sha in files}
+        known = any(found.values()) or any(store.artifacts.exists(sha) for sha in others)
+    except QuantplayError:
+        return None  # an audit of what is recorded goes on without it
+    return found if known else None
+
+
+def revalidations(store: Store, events: Iterable[Event]) -> Iterator[Revalidation]:
+    """In their order."""
+    for event in events:
+        if event.kind == REVALIDATED and (found := store.get_revalidation(event.body["revalidation"])) is not None:
+            yield found
 
 
 def release_of(store: Store, endpoint: str) -> Release:

@@ -22,6 +22,9 @@ Runtime = Annotated[str | None, typer.Option(help="llama.cpp, llama.cpp-server, 
 Type = Annotated[str | None, typer.Option("--type", help="Serving type, such as Q4_K_M.")]
 Owner = Annotated[str | None, typer.Option(help="Part of an owner's name.")]
 Limit = Annotated[int, typer.Option(min=1, max=100_000, help="The newest so many.")]
+FoldedInto = Annotated[
+    str | None, typer.Option(metavar="WHAT", help="standard, calibration, evaluation_item or documentation.")
+]
 State = Annotated[str | None, typer.Option(help="confirmed, stale or regressed.")]
 
 registry = typer.Typer(
@@ -39,11 +42,30 @@ def packages(context: typer.Context, json: AsJson = False) -> None:
 @registry.command()
 def incidents(
     close: Annotated[str | None, typer.Option(metavar="ID", help="Close this one; its first characters.")] = None,
-    reason: Annotated[str | None, typer.Option(help="Why it is closed; needed with --close.")] = None,
+    reason: Annotated[str | None, typer.Option(help="What ended it; needed with --close.")] = None,
+    lesson: Annotated[str | None, typer.Option(metavar="TEXT", help="What was learned; needed with --close.")] = None,
+    folded_into: FoldedInto = None,
+    where: Annotated[
+        str | None, typer.Option(metavar="REFERENCE", help="Where there: a version, an item's id, a page, a commit.")
+    ] = None,
     json: AsJson = False,
 ) -> None:
-    """List what went wrong with locked packages. A regression opens one; a person closes it, with a reason."""
-    start("incidents", close=close, reason=reason, json=json)
+    """List what went wrong with locked packages. A regression opens one; a person closes it, with what was learned."""
+    start("incidents", close=close, reason=reason, lesson=lesson, folded_into=folded_into, where=where, json=json)
+
+
+@registry.command()
+def lessons(
+    text: Annotated[
+        str | None, typer.Argument(metavar="[TEXT]", help="In the lesson, what happened, its reference or model.")
+    ] = None,
+    kind: Annotated[str | None, typer.Option(help="Of the incident: regression, live rollback.")] = None,
+    model: Annotated[str | None, typer.Option(help="A plan's name, a model's source, or its digest.")] = None,
+    folded_into: FoldedInto = None,
+    json: AsJson = False,
+) -> None:
+    """List what was learned from incidents. Where each lesson was folded in; and how many regressions users saw first."""
+    start("lessons", text=text, kind=kind, model=model, folded_into=folded_into, json=json)
 
 
 @registry.command()

@@ -37,6 +37,7 @@ def command(package: str, json: bool = False) -> int:
 
 
 def body_of(found: Shown) -> dict[str, Any]:
+    from quantplay.cli.lessons import body_of as body_of_lesson
     from quantplay.cli.packages import body_of as body_of_listed
 
     return {
@@ -45,12 +46,14 @@ def body_of(found: Shown) -> dict[str, Any]:
         "signoffs": [one.body() for one in found.signoffs],
         "alias_history": [{**asdict(one), "at": one.at.isoformat()} for one in found.names],
         "lineage": [asdict(step) for step in found.lineage],
+        "lessons": [body_of_lesson(one) for one in found.lessons],
     }
 
 
 def parts_of(found: Shown, width: int) -> list[RenderableType]:
     from rich.text import Text
 
+    from quantplay.cli.lessons import lessons_table
     from quantplay.cli.render import gate_table, table_of
     from quantplay.cli.revalidate import STYLES
 
@@ -68,6 +71,8 @@ def parts_of(found: Shown, width: int) -> list[RenderableType]:
     columns = [("step", "left"), ("digest", "left"), ("", "text")]
     rows = [[step.what, step.key[:12], Text(step.told)] for step in found.lineage]
     parts.append(table_of("How it came about", columns, rows))
+    if found.lessons:
+        parts.append(lessons_table(found.lessons))
     return parts
 
 

@@ -86,8 +86,22 @@ def summary(found: Audit) -> Text:
     )
 
 
+def lessons_text(found: Audit) -> Text:
+    """What went wrong with this model before may be what goes wrong again."""
+    text = Text("What incidents of this model have taught:", style="bold")
+    for one in found.lessons:
+        text.append(f"\n{one.at[:10]}  {one.text}", style="not bold")
+        text.append(
+            f"\n   {one.what} Folded into {one.folded_into.replace('_', ' ')}: {one.where}.",
+            style="dim not bold",
+        )
+    return text.append("\n")
+
+
 def backward_parts(found: Audit, causes: Sequence[Cause]) -> Iterator[RenderableType]:
     yield heading(found)
+    if found.lessons:
+        yield lessons_text(found)
     if not causes:
         yield Text(
             "Every line that could explain a loss holds. Ask the users for examples, and add them to the evaluation set."

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from quantplay.plays.catalogue import Listed
 from quantplay.records import Decision, SignOff
 from quantplay.store.aliases import Alias
+from quantplay.store.incidents import Learned
 from quantplay.store.registry import Store
 from quantplay.store.runs import Run
 
@@ -28,6 +29,7 @@ class Shown:
     decision: Decision | None
     signoffs: tuple[SignOff, ...]
     names: tuple[Alias, ...]  # that it has or had
+    lessons: tuple[Learned, ...]  # from incidents of this plan or model
     lineage: tuple[Step, ...]
 
 
@@ -40,6 +42,7 @@ def gathered(store: Store, one: Listed) -> Shown:
         decision=store.get_decision(made_of.decision) if made_of is not None else None,
         signoffs=store.signoffs_of(entry.run) if run is not None else (),
         names=store.alias_history(package=entry.key),
+        lessons=store.lessons(about=(entry.name, *([entry.base] if entry.base else []))),
         lineage=tuple(lineage_of(store, one, run)),
     )
 

@@ -149,7 +149,7 @@ LEFT JOIN LATERAL (
     WHERE package = p.key ORDER BY created_at DESC, key LIMIT 1
 ) v ON true
 LEFT JOIN LATERAL (
-    SELECT id FROM quantplay.incidents WHERE package = p.key AND closed_at IS NULL ORDER BY opened_at LIMIT 1
+    SELECT id FROM quantplay.incidents WHERE package IN (p.key, p.manifest) AND closed_at IS NULL ORDER BY opened_at LIMIT 1
 ) i ON true
 LEFT JOIN (
     SELECT po.package, jsonb_agg(jsonb_build_array(t.endpoint, t.state, t.weight) ORDER BY t.endpoint) AS serving

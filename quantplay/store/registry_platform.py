@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID, uuid4
 
@@ -14,13 +15,15 @@ from quantplay.store import (
     incidents,
     jobs,
     records,
+    regressions,
     revalidations,
     workers,
 )
-from quantplay.store.incidents import Incident
+from quantplay.store.incidents import Incident, Learned, Lesson
 from quantplay.store.jobs import Job, JobOutcome
 from quantplay.store.patience import patiently
 from quantplay.store.registry_records import RecordRegistry
+from quantplay.store.regressions import Refused, TakenBack, WentWrong
 from quantplay.store.revalidations import LockedPackage
 from quantplay.store.workers import ALIVE_SECONDS, Worker
 
@@ -58,16 +61,44 @@ class PlatformRegistry(RecordRegistry):
             return incidents.opened(connection, kind=kind, package=package, revalidation=None, what=what)
 
     @patiently
-    def close_incident(self, prefix: str, *, by: str, resolution: str) -> Incident:
-        """Close the one open incident whose id starts with `prefix`; who did it and why is kept."""
+    def close_incident(self, prefix: str, *, by: str, resolution: str, lesson: Lesson) -> Incident:
+        """Close the one open incident whose id starts with `prefix`; who did it, what ended it and what was learned is kept."""
         with self._begin() as connection:
-            return incidents.close(connection, prefix, by, resolution)
+            return incidents.close(connection, prefix, by, resolution, lesson)
+
+    @patiently
+    def lessons(
+        self, *, text: str = "", kind: str = "", model: str = "", folded_into: str = "", about: Sequence[str] = ()
+    ) -> tuple[Learned, ...]:
+        """What was learned from incidents, newest first: all of it, or what is asked for (incidents.lessons)."""
+        with self._begin() as connection:
+            return incidents.lessons(
+                connection, text=text, kind=kind, model=model, folded_into=folded_into, about=about
+            )
 
     @patiently
     def list_incidents(self, *, open_only: bool = False) -> tuple[Incident, ...]:
         """Open ones first, newest first."""
         with self._begin() as connection:
             return incidents.listed(connection, open_only=open_only)
+
+    @patiently
+    def refused_candidates(self) -> tuple[Refused, ...]:
+        """What the gate or a signer kept from being locked, each file once."""
+        with self._begin() as connection:
+            return regressions.refused(connection)
+
+    @patiently
+    def incidents_served(self) -> tuple[WentWrong, ...]:
+        """Every incident with the endpoints its package was served at then, oldest first."""
+        with self._begin() as connection:
+            return regressions.went_wrong(connection)
+
+    @patiently
+    def rollbacks_without_package(self) -> tuple[TakenBack, ...]:
+        """What the judge took back that no package and so no incident tells of, oldest first."""
+        with self._begin() as connection:
+            return regressions.taken_back(connection)
 
     # --- workers and the devices they use --------------------------------------------------------------------------------
 

@@ -318,7 +318,10 @@ incidents = Table(
     Column("opened_at", TIMESTAMP(timezone=True), nullable=False, server_default=NOW),
     Column("closed_at", TIMESTAMP(timezone=True)),
     Column("closed_by", sa.Text),
-    Column("resolution", sa.Text),
+    Column("resolution", sa.Text),  # what ended it
+    Column("lesson", sa.Text),  # None: open, or closed before migration 0009
+    Column("folded_into", sa.Text),  # standard | calibration | evaluation_item | documentation
+    Column("folded_where", sa.Text),
     sa.Index("incidents_one_open", "kind", "package", unique=True, postgresql_where=sa.text("closed_at IS NULL")),
 )
 

@@ -36,15 +36,17 @@ class About:
     """An incident with what it is about."""
 
     incident: Incident
-    name: str  # of the package's plan; empty where it is not known any more
+    package: Entry | None  # None where it is not known any more
 
 
 def incidents_of(store: Store) -> tuple[About, ...]:
     """Open ones first."""
     found = store.list_incidents()
-    packages = sorted({one.package for one in found})
-    names = {entry.key: entry.name for entry in store.find_packages(Wanted(keys=tuple(packages)))} if packages else {}
-    return tuple(About(incident=one, name=names.get(one.package, "")) for one in found)
+    named = tuple(sorted({one.package for one in found}))  # by key, or by the manifest that a release names
+    wanted = (Wanted(keys=named), Wanted(manifests=named)) if named else ()
+    entries = [entry for asked in wanted for entry in store.find_packages(asked)]
+    known = {entry.manifest: entry for entry in entries} | {entry.key: entry for entry in entries}
+    return tuple(About(incident=one, package=known.get(one.package)) for one in found)
 
 
 @dataclass(frozen=True, kw_only=True)

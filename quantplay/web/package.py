@@ -32,7 +32,7 @@ NAMED_KINDS = {
     "incident.closed": "closed an incident",
 }  # fmt: skip
 TOLD = (
-    "play", "stage", "role", "verdict", "comment", "outcome", "status", "trigger", "what", "resolution", "reason", "kind",
+    "play", "stage", "role", "verdict", "comment", "outcome", "status", "trigger", "what", "resolution", "lesson", "reason", "kind",
 )  # fmt: skip
 """What of an event's body is told, in this order."""
 
@@ -88,7 +88,7 @@ def whole(store: Store, name: str, now: datetime) -> Whole:
     entry = store.package_named(name)
     (listed,) = stood(store.find_packages(Wanted(keys=(entry.key,))), None, now)
     found, plan = gathered(store, listed), store.get_plan(entry.plan)
-    incidents = tuple(one for one in store.list_incidents() if one.package == entry.key)
+    incidents = tuple(one for one in store.list_incidents() if one.package in (entry.key, entry.manifest))
     return Whole(
         found=found,
         plan=plan,

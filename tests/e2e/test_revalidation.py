@@ -120,9 +120,15 @@ def test_a_bit_of_the_stored_file_is_a_regression_with_an_incident_that_somebody
     assert event["resource"]["prefect.resource.id"] == f"quantplay.package.{package}"
     assert playground.quantplay("registry", "incidents", "--close", incident["id"][:8]).returncode == 2
     closing = ("incidents", "--close", incident["id"][:8], "--reason", "restored from a copy")
-    listed = registry(playground, *closing)["incidents"]
+    without = playground.quantplay("registry", *closing)
+    assert without.returncode == 2
+    assert "lesson" in without.stderr
+    learned = ("--lesson", "disks lie", "--folded-into", "documentation", "--where", "docs/store.md")
+    listed = registry(playground, *closing, *learned)["incidents"]
     (closed,) = [one for one in listed if one["id"] == incident["id"]]
-    assert (closed["open"], closed["resolution"]) == (False, "restored from a copy")
+    assert (closed["open"], closed["resolution"], closed["lesson"]) == (False, "restored from a copy", "disks lie")
+    (lesson,) = registry(playground, "lessons", "disks", "--model", "passes")["lessons"]
+    assert (lesson["package"], lesson["folded_where"]) == (package, "docs/store.md")
 
 
 def revalidated_artifact(playground: Playground, package: str) -> str:

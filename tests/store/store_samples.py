@@ -38,6 +38,7 @@ from quantplay.records import (
     TrainingSettings,
     TypeDamage,
 )
+from quantplay.store.incidents import Lesson
 
 ODD_RESPONSES = ("", "a\tb\\N\n", "\\.", "ünï 💡", "nul \0 inside", "\x01\x1f", "line\r\nend", '{"a": "\\u0000"}')
 
@@ -46,6 +47,7 @@ def digest(name: object) -> str:
     return digest_of({"test": name})
 
 
+LESSON = Lesson(text="Drivers are pinned.", folded_into="standard", where="standards 3")
 FINGERPRINT = Fingerprint(
     hardware=Hardware(cpu="a cpu", cpu_features=digest("flags"), cores=2, memory_bytes=8 << 30),
     software=Software(system="linux", python="3.11", packages={"torch": "2.13.0"}, runtime="llama.cpp b1"),

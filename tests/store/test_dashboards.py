@@ -322,7 +322,7 @@ def worked(store: Store) -> tuple[Seeded, dict[str, UUID]]:
     store.finish_run(runs["waits"], outcome="awaiting_signature", exit_code=14)
     store.open_incident(kind="live rollback", package=package.manifest, what="Errors rose.")
     gone = store.open_incident(kind="regression", package="4" * 64, what="It got worse.")
-    store.close_incident(str(gone.id), by="a@example.com", resolution="fixed")
+    store.close_incident(str(gone.id), by="a@example.com", resolution="fixed", lesson=store_samples.LESSON)
     return Seeded(store=store, start=asked.start, asked=asked), runs
 
 

@@ -112,7 +112,7 @@ def test_the_newest_measurement_and_the_open_incident_stand_beside_it(store: Sto
     assert (entry.newest.key, entry.newest.status, entry.newest.reasons) == (newest, "regressed", worse.reasons[:1])
     assert entry.newest.stack == worse.stack
     assert entry.incident == str(incident.id)
-    store.close_incident(str(incident.id), by="ann", resolution="mended")
+    store.close_incident(str(incident.id), by="ann", resolution="mended", lesson=samples.LESSON)
     assert store.find_packages()[0].incident is None
 
 

@@ -47,7 +47,9 @@ def test_a_regression_found_twice_is_one_incident_and_after_its_end_a_new_one(st
     _, second = store.put_revalidation(revalidation("regressed", "2026-11-22T09:00:00+00:00"), EVALUATION)
     assert first is not None
     assert second == first
-    closed = store.close_incident(str(first.id)[:6], by="dora", resolution="rolled the driver back")
+    closed = store.close_incident(
+        str(first.id)[:6], by="dora", resolution="rolled the driver back", lesson=samples.LESSON
+    )
     assert (closed.closed_by, closed.resolution, closed.closed_at is None) == ("dora", "rolled the driver back", False)
     _, third = store.put_revalidation(revalidation("regressed", "2026-11-23T09:00:00+00:00"), EVALUATION)
     assert third is not None
@@ -61,10 +63,10 @@ def test_only_one_open_incident_is_closed(store: Store) -> None:
     _, incident = store.put_revalidation(revalidation("regressed"), EVALUATION)
     assert incident is not None
     with pytest.raises(InputError, match="no open incident"):
-        store.close_incident("zz", by="dora", resolution="nothing")
-    store.close_incident(str(incident.id), by="dora", resolution="was a test")
+        store.close_incident("zz", by="dora", resolution="nothing", lesson=samples.LESSON)
+    store.close_incident(str(incident.id), by="dora", resolution="was a test", lesson=samples.LESSON)
     with pytest.raises(InputError, match="no open incident"):
-        store.close_incident(str(incident.id), by="dora", resolution="again")
+        store.close_incident(str(incident.id), by="dora", resolution="again", lesson=samples.LESSON)
 
 
 def test_packages_of_runs_that_ended_locked_are_listed(store: Store) -> None:

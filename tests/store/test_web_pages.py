@@ -22,6 +22,7 @@ from web_server import served
 
 from quantplay.live.release import release
 from quantplay.records.traffic import PolicyRevision, ServedArm
+from quantplay.store.incidents import Lesson
 from quantplay.store.registry import Store
 from quantplay.web.app import Site, app_of
 from quantplay.web.asked import asked
@@ -95,6 +96,9 @@ def everything(store: Store) -> str:
         store, PolicyRevision(endpoint="chat", package=manifest, salt="s", steps=(0.5, 1.0), **arms), weight=0.5, actor="ada",
         reason="for the page",
     )  # fmt: skip
+    taken_back = store.open_incident(kind="live rollback", package=manifest, what="Errors rose.")
+    lesson = Lesson(text="Drivers are pinned.", folded_into="standard", where="standards 3")
+    store.close_incident(str(taken_back.id), by="ada", resolution="the driver was rolled back", lesson=lesson)
     run = opened(store, "waiting")
     waits(store, run)
     return key
@@ -116,7 +120,10 @@ def test_a_page_says_what_the_registry_holds(store: Store, site: Site) -> None:
     assert page(site, "/packages/desk/production") == one
     assert "The quantized model answers 50 % of conversations" in page(site, "/endpoints")
     assert f"/packages/{key}" in page(site, "/endpoints")
-    assert "Orders are added up wrongly." in page(site, "/incidents")
+    wrong = page(site, "/incidents")
+    for told in ("Orders are added up wrongly.", "Lesson: Drivers are pinned.", "standard: standards 3"):
+        assert told in wrong
+    assert wrong.count(f'href="/packages/{key}"') == 2  # one incident names the manifest, as releases do
     assert "Left here: locked" in page(site, "/funnel").replace("Locked", "locked")
     waiting = page(site, "/sign")
     assert "ML engineer" in waiting
@@ -219,7 +226,8 @@ def test_nothing_that_somebody_wrote_becomes_markup(store: Store, site: Site) ->
     store.set_alias("desk/x", key, actor=HOSTILE, reason=HOSTILE)
     regress(store, key, HOSTILE)
     (incident,) = store.list_incidents()
-    store.close_incident(str(incident.id), by=HOSTILE, resolution=HOSTILE)
+    lesson = Lesson(text=HOSTILE, folded_into="documentation", where=HOSTILE)
+    store.close_incident(str(incident.id), by=HOSTILE, resolution=HOSTILE, lesson=lesson)
     run = store.get_run("")
     assert run is not None
     for address in (
