@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from quantplay.audit.answers import Answer, line
+from quantplay.audit.answers import Answer, Evidence, line
 from quantplay.audit.facts import Facts
+from quantplay.audit.mistakes.measured import measured_on_target
 from quantplay.audit.mistakes.rollback import kept
 from quantplay.gate.target import RULE as TARGET
-from quantplay.gate.target import check_target, chip_of
+from quantplay.gate.target import check_target, chip_of, names_a_chip
 from quantplay.signoff.standing import REQUIRED
 
 NOT_DUE = "profile internal: low stakes, nobody has to sign"
@@ -78,21 +79,23 @@ def shipping(facts: Facts) -> Iterator[Answer]:
     pinned = kept(facts) if facts.locked else None
     yield line(
         "before shipping", "Is full precision archived as the way back?", facts.owner("on_call"), pinned,
-        *(facts.pinned("model", f"{sha[:12]} is pinned: {reasons[0]}") for sha, reasons in list(facts.pins.items())[:1]),
-        *([facts.shows("package", "nothing of full precision is pinned")] if pinned is False and package else []),
-        why="Neither the source's weights nor what it was measured as are pinned.", ask="A locked package would tell.",
+        *(facts.pinned("model", f"{sha[:12]} is there and pinned: {reasons[0]}") for sha, reasons in list(facts.pins.items())[:1]),
+        *([facts.shows("package", "full precision is not whole in the archive")] if pinned is False and package else []),
+        why="A part of full precision is not pinned, or is gone from the artifact store.", ask="A locked package would tell, and an artifact store that answers.",
         fix="quantplay run PLAN archives it with the lock",
     )  # fmt: skip
 
 
 def target(facts: Facts) -> Answer:
     plan, found = facts.plan, facts.evaluation
-    known = plan is not None and found is not None and plan.envelope.target_chip is not None
+    known = plan is not None and found is not None and names_a_chip(plan.envelope.target_chip)
+    again = next((one for one in reversed(facts.revalidations) if measured_on_target(facts, one)), None)
     check = check_target(plan.envelope, chip_of(plan.envelope, found.fingerprint.hardware)) if plan and found else None
     return line(
         "before shipping", "Is speed measured on the chip that serves?", facts.owner("ml_engineer"),
-        check.same if known and check else None,
+        check.same or again is not None if known and check else None,
         *([facts.shows("evaluation", f"measured on {check.measured}, {found.performance.repeats} repeats")] if check and found else []),
+        *([Evidence(record="revalidation", key=again.digest(), said=f"measured again there on {again.at[:10]}")] if again else []),
         why=f"{check.target} serves." if check else "", ask="It takes an evaluation and a plan that names the chip to tell.",
         fix="quantplay run PLAN on that chip", waived=facts.waiver(TARGET),
     )  # fmt: skip

@@ -9,6 +9,11 @@ from quantplay.records import Hardware, TargetCheck
 
 RULE = "envelope.target_chip"
 HERE = "this machine"
+MAKERS = (
+    "amd epyc 9654 96-core processor", "intel(r) xeon(r) platinum 8480+", "nvidia a100-sxm4-80gb", "tesla t4", "amd instinct mi300x",
+    "apple m3 max",
+)  # fmt: skip
+"""Chips that have nothing in common, as their systems name them."""
 
 
 def chip_of(envelope: Envelope, hardware: Hardware) -> str:
@@ -23,6 +28,13 @@ def check_target(envelope: Envelope, measured: str) -> TargetCheck:
     wanted = envelope.target_chip
     same = wanted is not None and (plain(wanted) == HERE or fnmatchcase(plain(measured), plain(wanted)))
     return TargetCheck(target=wanted, measured=measured, same=same)
+
+
+def names_a_chip(wanted: str | None) -> bool:
+    """Whether a target declares anything: a pattern that chips of different makers match names none."""
+    if wanted is None or plain(wanted) == HERE:
+        return wanted is not None
+    return sum(fnmatchcase(one, plain(wanted)) for one in MAKERS) <= 1
 
 
 def plain(name: str) -> str:

@@ -18,14 +18,6 @@ from quantplay.store.registry import Store, open_store
 
 Seeded = tuple[Store, dict[str, str]]
 EVALUATED = set(Ending().plays)
-OPEN = frozenset(
-    {
-        "any-chip-is-the-target", "awq-on-a-processor", "clean-measured-there-later", "endpoint-served-by-vllm",
-        "moved-and-not-measured-since", "one-easy-slice", "one-shard-not-protected", "packed-on-a-processor-waived",
-        "perplexity-alone", "three-bits-without-budget", "weights-are-gone", "wrong-move-waived",
-    }
-)  # fmt: skip
-"""Seeds the audit does not get right yet, each a fault of the audit. A name goes when the audit does: these tests are strict."""
 
 
 @pytest.fixture(scope="module")
@@ -135,17 +127,7 @@ def test_a_verdict_tells_missed_too_much_and_wrongly_waived() -> None:
     assert {name for name, goal in goals([found, clean]).items() if not goal.met} == {"missed", "extra", "false_alarms"}
 
 
-@pytest.mark.parametrize(
-    "seed",
-    [
-        pytest.param(
-            seed,
-            id=seed.name,
-            marks=[pytest.mark.xfail(reason="found by this oracle; open")] if seed.name in OPEN else [],
-        )
-        for seed in SEEDS
-    ],
-)
+@pytest.mark.parametrize("seed", SEEDS, ids=[seed.name for seed in SEEDS])
 def test_the_audit_names_what_a_seed_holds_and_nothing_else(seeded: Seeded, seed: Seed) -> None:
     store, subjects = seeded
     assert judged(store, seed, subjects[seed.name]).words == "right"

@@ -144,6 +144,11 @@ def test_the_command_shows_every_section_and_its_exit_code_tells(new_database, m
     assert ended.returncode == AUDIT_FOUND, ended.stderr
     told = json.loads(ended.stdout)
     assert (told["open"], told["kind"], told["subject"]) == (["generic_calibration"], "run", bad)
+    (way_back,) = [one for one in told["answers"] if one["mistake"] == "no_rollback_plan"]
+    assert (way_back["answer"], "QUANTPLAY_ARTIFACTS_URL" in way_back["why"]) == (
+        "unknown",
+        True,
+    )  # it is another store
     ended = quantplay("audit", bad, "--backward", database=database, home=tmp_path)
     assert (ended.returncode, "1. Was it calibrated on what it is asked? no" in ended.stdout) == (AUDIT_FOUND, True)
     ended = quantplay("audit", "nothing-here", database=database, home=tmp_path)

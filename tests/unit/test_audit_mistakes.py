@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from audit_records import FIGURES, Made, finding, made, policy
+from audit_records import FIGURES, MODEL, REFERENCE, Made, finding, made, measured_again, policy
 from factories import digest
 
 from quantplay.audit import answered
 from quantplay.audit.facts import EACH_NAMED, Facts, Release
 from quantplay.plan import BusinessCase, Deviation, Training
-from quantplay.records import CalibrationCheck, Manifest, RollbackRules, Waiver
+from quantplay.records import CalibrationCheck, Manifest, Revalidation, RollbackRules, Waiver
 from quantplay.records.rollback_rules import SIGNALS
 
 CLEAN = made()
@@ -65,6 +65,31 @@ def loose_gate(drop: float) -> Made:
     return CLEAN.planned("gate", slices=limits)
 
 
+def answering(*arms: str, **change: object) -> Made:
+    """With every item of these arms changed."""
+    run = CLEAN
+    for arm in arms:
+        record = "evaluation" if arm == "candidate" else "baseline"
+        old = getattr(run.records[record], arm)
+        items = tuple(item.model_copy(update=change) for item in old.items)
+        run = run.record(record, **{arm: old.model_copy(update={"items": items})})
+    return run
+
+
+def sliced(*names: str) -> Made:
+    limit = next(iter(CLEAN.plan.gate.slices.values()))
+    return CLEAN.planned("gate", slices=dict.fromkeys(names, limit))
+
+
+def with_a_plan_for_training(run: Made) -> Made:
+    return run.but(plan=run.plan.model_copy(update={"business_case": CASE, "training": Training(file="t.jsonl")}))
+
+
+def moved(chip: str, *again: Revalidation, target: str | None = None) -> Facts:
+    run = CLEAN if target is None else CLEAN.planned("envelope", target_chip=target)
+    return run.facts(standing=measured_again(run, cpu=chip, measured=False), revalidations=again)
+
+
 def served_elsewhere(runtime: str, device: str, kind: str, form: str, name: str) -> Made:
     run = CLEAN.planned("envelope", runtime=runtime, device=device, target_chip=None, bottleneck="latency")
     run = run.record("recipe", type=kind, format=form, method="llm-compressor-gptq", group_size=128)
@@ -73,6 +98,10 @@ def served_elsewhere(runtime: str, device: str, kind: str, form: str, name: str)
     run = run.record("envelope", runtime=runtime, chosen=chosen, candidates=(chosen,))
     arm = run.records["evaluation"].candidate.model_copy(update={"runtime": runtime})
     return run.record("evaluation", candidate=arm)
+
+
+def in_vllm() -> Made:
+    return served_elsewhere("vllm", "gpu", "W4A16", "compressed-tensors", "m")
 
 
 NO_TASKS = {
@@ -93,6 +122,9 @@ NO_TASKS = {
         "decision", slices=tuple(row.model_copy(update={"items": 10}) for row in CLEAN.records["decision"].slices)
     ).facts(),
     "the baseline of another set": lambda: CLEAN.record("baseline", evaluation=digest("other")).facts(),
+    "nothing answered by either": lambda: answering("source", "candidate", response=" ").facts(),
+    "one answer to everything": lambda: answering("source", "candidate", response="yes", score=1.0).facts(),
+    "bits a byte and likelihoods": lambda: sliced("bits_per_byte", "log-likelihood").facts(),
     "another file served": lambda: released(
         quantized=policy().quantized.model_copy(update={"artifact": digest("other")})
     ),
@@ -118,6 +150,9 @@ AGGRESSIVE = {
     "one scale a row": lambda: CLEAN.record("recipe", group_size=0).facts(),
     "embedding in 2 bits": lambda: CLEAN.record("artifact", tensors={"token_embd.weight": "Q2_K"}).facts(),
     "output matrix overridden": lambda: CLEAN.record("recipe", tensor_types={"^output\\.weight$": "Q3_K"}).facts(),
+    "3 bits within any loss": lambda: with_a_plan_for_training(below_four()).but(
+        plan=with_a_plan_for_training(loose_gate(25)).plan
+    ).facts(),
     "first try": lambda: CLEAN.facts(locked=False, tried=(below_four().record("artifact", sha256=digest("t")).records["artifact"],)),
 }  # fmt: skip
 KERNELS = {
@@ -141,12 +176,20 @@ ELSEWHERE = {
     "once": lambda: performance(repeats=1).facts(),
     "one at a time": lambda: performance(batch=1).facts(),
     "more threads": lambda: performance(threads=64).facts(),
+    "a chip of any make": lambda: made(profile="production").planned("envelope", target_chip="*e*").facts(),
+    "moved, and nothing measured": lambda: moved("AMD EPYC 9755", measured_again(CLEAN, cpu="AMD EPYC 9654")),
+    "measured again on a third chip": lambda: CLEAN.planned("envelope", target_chip="NVIDIA H100*").facts(
+        revalidations=(measured_again(CLEAN, cpu="AMD EPYC 9755"),)),
     "no chip in production": lambda: made(profile="production").planned("envelope", target_chip=None).facts(),
 }  # fmt: skip
 FORMATS = {
     "GGUF for vLLM": lambda: CLEAN.planned("envelope", runtime="vllm", device="gpu").record("envelope", runtime="vllm").record(
         "evaluation", candidate=CLEAN.records["evaluation"].candidate.model_copy(update={"runtime": "vllm"})
     ).but(evaluation=None).facts(locked=False, package=None),
+    "8 bits packed for a GPU": lambda: served_elsewhere("transformers", "cpu", "W8A16", "compressed-tensors", "m.tar").facts(),
+    "a build of llama.cpp for a folder": lambda: in_vllm().facts(
+        kind="endpoint", releases=(Release(endpoint="chat", revision=1, traffic=None, policy=policy(
+            quantized=policy().quantized.model_copy(update={"build": "b6800-1a2b3c4"}))),)),
     "unknown format": lambda: CLEAN.record("artifact", format="exl2").facts(),
     "another type's format": lambda: CLEAN.record("artifact", type="W4A16").facts(),
     "quantized before": lambda: sourced("model", "org/Model-7B-GPTQ").facts(),
@@ -159,6 +202,8 @@ FORMATS = {
 DEAD = RollbackRules(tolerated_ratio=dict.fromkeys(SIGNALS, 10.0), ceilings={})
 ROLLBACK = {
     "not archived": lambda: CLEAN.facts(pins={}),
+    "of the weights one file is gone": lambda: CLEAN.facts(archived={MODEL: False, REFERENCE: True}),
+    "the converted file alone is kept": lambda: CLEAN.facts(pins={REFERENCE: ("reference",)}),
     "one arm": lambda: released(full_precision=policy().quantized),
     "another file to go back to": lambda: released(
         full_precision=policy().full_precision.model_copy(update={"artifact": digest("other")})
@@ -210,14 +255,17 @@ GOOD: dict[str, Callable[[], Facts]] = {
     "mixed precision": lambda: mixed().facts(),
     "mixed after a first try below 4 bits": lambda: mixed().facts(tried=(below_four().record("artifact", sha256=digest("t")).records["artifact"],)),
     "trained below 4 bits, signed": trained,
-    "below 4 bits with a plan for training": lambda: below_four().but(
-        plan=CLEAN.plan.model_copy(update={"business_case": CASE, "training": Training(file="t.jsonl")})
-    ).facts(),
+    "below 4 bits with a plan for training": lambda: with_a_plan_for_training(below_four()).facts(),
     "a waiver of another rule": lambda: checked(("calibration.count", "ninety tickets so far")).facts(),
     "a deviation that was not needed": lambda: CLEAN.but(
         plan=CLEAN.plan.model_copy(update={"deviations": (Deviation(rule="envelope.target_chip", reason="was not needed"),)})
     ).facts(),
     "released": lambda: released(),
+    "measured on the declared chip later": lambda: CLEAN.planned("envelope", target_chip="AMD EPYC 9654*").facts(
+        revalidations=(measured_again(CLEAN, cpu="AMD EPYC 9654 96-Core Processor"),)),
+    "moved back to where it was measured later": lambda: moved("AMD EPYC 9755", measured_again(CLEAN, cpu="AMD EPYC 9755")),
+    "released for a build of its own": lambda: released(
+        quantized=policy().quantized.model_copy(update={"build": "b6800-1a2b3c4"})),
     "cut over with a past to compare with": lambda: released(rules=RollbackRules(holdback=0)),
     "storage alone is to be won": lambda: served_elsewhere("transformers", "cpu", "W8A8", "compressed-tensors", "m.tar").planned(
         "envelope", bottleneck="storage").record("recipe", bits_activations=8, group_size=0).facts(),
@@ -239,6 +287,21 @@ def test_a_waiver_is_named_with_its_reason_only_where_the_defect_is_there() -> N
     assert (one.name, one.waived, one.reason) == ("not_measured_on_target", True, "the rack is late")
     assert next(line for line in answered(accepted.facts()).answers if line.mistake == one.name).answer == "waived"
     assert named(checked(("calibration.domain", "no other texts")).facts()) == {"generic_calibration": True}
+
+
+def test_play_2s_answer_that_nothing_runs_natively_may_be_waived_as_a_whole() -> None:
+    said = "No native support: no candidate has a kernel of its own on this chip, so no time is won."
+    deviation = Deviation(rule="envelope.wrong_move", reason="the cards are replaced in March")
+    run = served_elsewhere("transformers", "gpu", "GPTQ_INT4", "gptq", "m").planned("envelope", target_chip="Tesla T4")
+    accepted = run.but(plan=run.plan.model_copy(update={"deviations": (deviation,)}))
+    assert named(accepted.facts())["no_kernel_support"] is False  # play 2 never said it, so nobody accepted it
+    assert named(accepted.record("envelope", wrong_moves=(said,)).facts())["no_kernel_support"] is True
+
+
+def test_an_artifact_store_that_does_not_answer_leaves_it_open() -> None:
+    found = answered(CLEAN.facts(archived=None))
+    assert not found.mistakes
+    assert next(line.answer for line in found.answers if line.mistake == "no_rollback_plan") == "unknown"
 
 
 def test_one_accepted_sign_does_not_excuse_another() -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from quantplay.audit.facts import Facts, bits_of
+from quantplay.audit.mistakes.budget import limitless
 from quantplay.audit.mistakes.signs import Classic, Sign
 from quantplay.records import Artifact, SignOff
 
@@ -50,9 +51,12 @@ def stored_below(artifact: Artifact) -> str | None:
     )
 
 
-def planned(facts: Facts) -> bool:
-    """A business case, and how training would go, written down before."""
-    return facts.plan is not None and facts.plan.business_case is not None and facts.plan.training is not None
+def missing(facts: Facts) -> str | None:
+    """What a plan has to say before anything has fewer bits (P3.1) and this one does not."""
+    plan = facts.plan
+    if plan is None or plan.business_case is None or plan.training is None:
+        return "without a business case and a plan for training (play 6)"
+    return "without a quality budget: the gate has no tolerance to speak of" if limitless(plan) else None
 
 
 def few_bits(facts: Facts) -> Iterator[Sign]:
@@ -74,9 +78,9 @@ def few_bits(facts: Facts) -> Iterator[Sign]:
     first = facts.tried[0] if facts.tried else None
     if first is None or facts.locked or (artifact is not None and first.sha256 == artifact.sha256):
         return  # what ships has 4 bits or more: the way there is history
-    if bits_of(first.type, first.bits_per_weight) < BITS and not planned(facts):
+    if bits_of(first.type, first.bits_per_weight) < BITS and (without := missing(facts)):
         yield Sign(
-            why=f"{first.type} was tried first, without a business case and a plan for training.", fix=FIX,
+            why=f"{first.type} was tried first, {without}.", fix=FIX,
             evidence=(facts.shows("tried", f"first artifact: {first.type}, {first.bits_per_weight:g} bits"),),
         )  # fmt: skip
 
@@ -95,12 +99,8 @@ def unjustified(facts: Facts, what: str, trained: bool) -> Iterator[Sign]:
                 why=f"{what}, and of its training no step was better than none: it is rounded as untrained weights are.", fix=FIX,
                 evidence=(facts.shows("training", f"chosen step 0 of {facts.training.steps_done}"),),
             )  # fmt: skip
-    elif not planned(facts):
-        yield Sign(
-            why=f"{what}, less than {BITS}, without a business case and a plan for training (play 6).",
-            evidence=shown,
-            fix=FIX,
-        )
+    elif without := missing(facts):
+        yield Sign(why=f"{what}, less than {BITS}, {without}.", evidence=shown, fix=FIX)
 
 
 def much_at_once(facts: Facts) -> Iterator[Sign]:

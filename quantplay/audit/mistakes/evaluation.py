@@ -6,16 +6,18 @@ from collections import Counter
 from collections.abc import Iterator
 
 from quantplay.audit.facts import Facts
+from quantplay.audit.mistakes.budget import limitless, parrot
 from quantplay.audit.mistakes.signs import Classic, Sign
 from quantplay.audit.names import BENCHMARKS, named_in
 
-ANY_LOSS = 20.0  # points: a tolerance from here on refuses only what anybody sees without measuring
-NO_FLOOR = 50.0  # points: one slice alone
 ZERO_FLIPS = 300.0
 """Points times items: with no answer changed, the 95 % upper bound of a drop is about this over the items (rule of three)."""
 DEAD = 0.05  # share of right answers of full precision below which nothing can be lost
 
-NO_TASKS = ("perplexity", "ppl", "divergence", "kl", "arc")
+NO_TASKS = (
+    "perplexity", "ppl", "divergence", "kl", "kld", "bits per byte", "bpb", "bits per character", "cross entropy", "log likelihood",
+    "loglikelihood", "nll", "arc",
+)  # fmt: skip
 """Names of slices that are no task of anybody's, or a public one under a name too common to look for elsewhere."""
 
 RUN = "quantplay run PLAN measures it on the plan's own tasks"
@@ -67,6 +69,11 @@ def what_was_measured(facts: Facts) -> Iterator[Sign]:
     if not arm.items:
         yield sign("The evaluation holds no answer to any task: perplexity and divergence are alarms, never a verdict.")
         return
+    arms = [arm, *([facts.baseline.source] if facts.baseline is not None else [])]
+    if not any(item.response.strip() for one in arms for item in one.items):
+        yield sign(
+            f"None of the {len(arm.items)} items was answered: a text's likelihood is an alarm, never a verdict."
+        )
     if arm.split != "gate":
         yield sign(
             f"The evaluation is of the {arm.split} split, which may be looked at at will; the gate split was never asked."
@@ -104,6 +111,10 @@ def what_was_measured(facts: Facts) -> Iterator[Sign]:
         yield sign(
             f"Full precision scores {best:.1f} points at best on these tasks, so there is nothing a quantized model could lose."
         )
+    if facts.plan is not None and (told := parrot(facts.plan, facts.baseline)) is not None:
+        yield sign(
+            f'A model that says nothing but "{told[0].strip()[:40]}" would pass: it loses {told[1]:.1f} points at most in a slice.'
+        )
 
 
 def what_it_was_asked(facts: Facts) -> Iterator[Sign]:
@@ -128,17 +139,12 @@ def what_it_was_asked(facts: Facts) -> Iterator[Sign]:
 def what_was_decided(facts: Facts) -> Iterator[Sign]:
     """By a gate that could have said no, over enough items, about these very numbers."""
     plan, decision = facts.plan, facts.decision
-    if plan is not None:
-        limits = {name: one.max_drop for name, one in plan.gate.slices.items()}
-        loose = {name: drop for name, drop in limits.items() if drop >= NO_FLOOR}
-        if min(limits.values()) >= ANY_LOSS:
-            loose = limits
-        if loose:
-            worst = ", ".join(f"{name} may lose {drop:g}" for name, drop in sorted(loose.items()))
-            yield Sign(
-                why=f"The gate has no tolerance to speak of: {worst} points.", evidence=(facts.shows("plan", worst),),
-                fix="set max_drop to what the product owner would accept; quantplay check PLAN", waived=facts.waiver("gate.", "standards.tolerance"),
-            )  # fmt: skip
+    if plan is not None and (loose := limitless(plan)):
+        worst = ", ".join(f"{name} may lose {drop:g}" for name, drop in sorted(loose.items()))
+        yield Sign(
+            why=f"The gate has no tolerance to speak of: {worst} points.", evidence=(facts.shows("plan", worst),),
+            fix="set max_drop to what the product owner would accept; quantplay check PLAN", waived=facts.waiver("gate.", "standards.tolerance"),
+        )  # fmt: skip
     if decision is None:
         return
     rows = {row.slice: row for row in decision.slices if row.metric == "score"}

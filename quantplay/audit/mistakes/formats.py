@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from quantplay.audit.facts import Facts
+from quantplay.audit.facts import Facts, Release
 from quantplay.audit.mistakes.signs import Classic, Sign
-from quantplay.audit.names import named_in
-from quantplay.envelope.fitting import MANY, RULE
+from quantplay.audit.names import named_in, words
+from quantplay.envelope.fitting import MANY, PACKED_FOR_GPU, RULE
 from quantplay.envelope.runtimes import RUNTIMES
 from quantplay.formats import FORMATS, TYPES
 
@@ -29,6 +30,8 @@ PACKED = (
     "quantized",
 )
 """In the name of a model that is quantized already."""
+LLAMA_BUILD = re.compile(r"^b\d{3,}(-|$)")
+"""As llama.cpp's server tells its own: a number and a commit."""
 
 
 def fits_runtime(facts: Facts) -> bool | None:
@@ -39,6 +42,14 @@ def fits_runtime(facts: Facts) -> bool | None:
     device = facts.plan.envelope.device if facts.plan is not None else None
     runs = facts.runtime in RUNTIMES and (device is None or device in RUNTIMES[facts.runtime].devices)
     return made is not None and facts.runtime in made.runtimes and runs
+
+
+def served_by(release: Release) -> tuple[str, ...] | None:
+    """Runtimes that the build which a release asks for may be; None where it asks for none, or its name tells none."""
+    build = release.policy.quantized.build or ""
+    if LLAMA_BUILD.match(build):
+        return FORMATS["gguf"].runtimes
+    return tuple(one for one in RUNTIMES if named_in([build], [words(one.removesuffix("-server"))])) or None
 
 
 def wrong_format(facts: Facts) -> Iterator[Sign]:
@@ -76,8 +87,21 @@ def wrong_format(facts: Facts) -> Iterator[Sign]:
     if chosen is not None and facts.plan is not None and chosen.runtime != facts.plan.envelope.runtime:
         yield sign(f"Play 2 chose for {chosen.runtime}, and {facts.plan.envelope.runtime} serves.", "envelope")
     yield from converted_twice(facts)
-    if facts.plan is not None and runtime is not None and artifact.format == "gguf" and fits_runtime(facts):
+    for release in facts.releases:
+        serves = served_by(release)
+        if serves is not None and made is not None and not set(serves) & set(made.runtimes):
+            build = release.policy.quantized.build
+            yield sign(
+                f"{release.endpoint} has to be served by {build}, which does not load {artifact.format}.", "release"
+            )
+    if facts.plan is not None and runtime is not None and fits_runtime(facts):
         envelope = facts.plan.envelope
+        if envelope.device == "cpu" and artifact.type in PACKED_FOR_GPU and envelope.bottleneck != "storage":
+            yield sign(
+                f"{artifact.type} is packed for GPU kernels, and a CPU serves: GGUF is made for CPUs.", waivable=True
+            )
+        if artifact.format != "gguf":
+            return
         if envelope.device == "gpu" and (envelope.batch >= MANY or envelope.bottleneck == "throughput"):
             yield sign(
                 f"GGUF in {runtime} is made for few requests at a time, and this GPU serves {envelope.batch} together.",

@@ -24,7 +24,12 @@ def no_kernel(facts: Facts) -> Iterator[Sign]:
     plan, artifact = facts.plan, facts.artifact
     if plan is None or artifact is None or plan.envelope.bottleneck == "storage" or fits_runtime(facts) is False:
         return
-    waived, fix = facts.waiver(RULE), "quantplay plan PLAN ranks the types that run natively there"
+    against = next(
+        (why for why in (facts.envelope.wrong_moves if facts.envelope else ()) if why.startswith("No native support")),
+        None,
+    )
+    waived = facts.waiver(RULE, *([WRONG_MOVE] if against is not None else []))  # both were told, and accepted, before
+    fix = "quantplay plan PLAN ranks the types that run natively there"
     table = from_table(facts)
     if table is not None and not table[0]:
         yield Sign(
@@ -42,14 +47,8 @@ def no_kernel(facts: Facts) -> Iterator[Sign]:
             why=f"{unpacked.type} is unpacked in memory: {unpacked.held_bytes / 2**20:,.1f} MiB of {unpacked.weights_bytes / 2**20:,.1f}.",
             evidence=(facts.shows("envelope", f"{unpacked.held_bytes:,} bytes held"),), fix=fix, waived=waived,
         )  # fmt: skip
-    against = next(
-        (why for why in (facts.envelope.wrong_moves if facts.envelope else ()) if why.startswith("No native support")),
-        None,
-    )
     if against is not None:
-        yield Sign(
-            why=against, evidence=(facts.shows("envelope", against),), fix=fix, waived=facts.waiver(RULE, WRONG_MOVE)
-        )
+        yield Sign(why=against, evidence=(facts.shows("envelope", against),), fix=fix, waived=waived)
     held = facts.evaluation
     if held is not None and held.reference_performance.time_per_token_ms.p50 > 0:
         ratio = held.performance.time_per_token_ms.p50 / held.reference_performance.time_per_token_ms.p50

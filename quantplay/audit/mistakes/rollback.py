@@ -11,6 +11,7 @@ from quantplay.records.rollback_rules import DEFAULT_RATIO, SIGNALS, RollbackRul
 NEVER = 0.9  # share of conversations: a ceiling from here on is none
 TOO_MUCH = 5.0  # a ratio to full precision from here on is no comparison
 NOT_NEGLIGIBLE = 0.5  # a rate called negligible from here on hides every signal
+WHO_TELLS = "It takes the model's manifest or a baseline, and the artifact store it was locked into (QUANTPLAY_ARTIFACTS_URL), to tell what is archived."
 A_DAY = 1440  # minutes without any count
 
 
@@ -28,29 +29,44 @@ def signs(facts: Facts) -> Iterator[Sign]:
             )  # fmt: skip
 
 
+def to_go_back_to(facts: Facts) -> dict[str, str]:
+    """Files of full precision, each with its name: its weights, or where no manifest tells them what the runtime served."""
+    model, baseline = facts.manifests.get("model"), facts.baseline
+    weights = {
+        file.sha256: file.path
+        for file in (model.files if model is not None else ())
+        if file.path.endswith((".safetensors", ".gguf", ".bin", ".pt", ".pth"))
+    }
+    if weights or baseline is None:
+        return weights
+    return {baseline.reference.model: "the file it was measured as"}
+
+
 def kept(facts: Facts) -> bool | None:
-    """Whether full precision is pinned: every file of its weights, or the very file the serving runtime fell back to."""
-    model = facts.manifests.get("model")
-    weights = (
-        [file for file in model.files if file.path.endswith((".safetensors", ".gguf", ".bin"))]
-        if model is not None
-        else []
-    )
-    if weights and all(facts.pins.get(file.sha256) for file in weights):
-        return True
-    if facts.baseline is not None and facts.pins.get(facts.baseline.reference.model):
-        return True
-    return False if weights or facts.baseline is not None else None
+    """Whether every one of them is pinned and there; None where nothing tells."""
+    wanted = to_go_back_to(facts)
+    if not wanted or (all(facts.pins.get(sha) for sha in wanted) and facts.archived is None):
+        return None
+    return all(facts.pins.get(sha) and facts.archived is not None and facts.archived.get(sha) for sha in wanted)
 
 
 def not_archived(facts: Facts) -> Iterator[Sign]:
-    if kept(facts) is False:
-        assert facts.package is not None
-        yield Sign(
-            why="Full precision is not archived: neither the source's weights nor the file it was measured as are pinned in the store.",
-            evidence=(facts.shows("package", f"of run {facts.package.run[:8]}, no pin on full precision"),),
-            fix="quantplay run PLAN archives and pins it with the lock",
-        )  # fmt: skip
+    """Full precision of which a part may be deleted, or is gone: what is left serves nobody."""
+    assert facts.package is not None
+    wanted = to_go_back_to(facts)
+    open_to = sorted(name for sha, name in wanted.items() if not facts.pins.get(sha))
+    gone = sorted(name for sha, name in wanted.items() if facts.archived is not None and not facts.archived.get(sha))
+    told = (
+        (open_to, "not protected against deletion", "quantplay run PLAN archives and pins them with the lock"),
+        (gone, "not in the artifact store", "restore them from a copy; quantplay run PLAN archives and pins them with the lock"),
+    )  # fmt: skip
+    for names, what, fix in told:
+        if names:
+            yield Sign(
+                why=f"Full precision is not archived: of {len(wanted)} files {len(names)} {'is' if len(names) == 1 else 'are'} {what} "
+                f"({', '.join(names[:3])}{' ...' if len(names) > 3 else ''}).",
+                evidence=(facts.shows("package", f"of run {facts.package.run[:8]}: {names[0]} is {what}"),), fix=fix,
+            )  # fmt: skip
 
 
 def of_release(facts: Facts, release: Release) -> Iterator[Sign]:
@@ -112,11 +128,7 @@ def no_lock_yet(facts: Facts) -> str | None:
         return "The package is of an earlier version and does not say what it was locked with; one locked today would tell."
     if not facts.locked:
         return "Nothing is locked yet: the lock archives full precision."
-    return (
-        None
-        if kept(facts)
-        else "Neither the model's manifest nor a baseline is there to tell what would have to be archived."
-    )
+    return None if kept(facts) is not None else WHO_TELLS
 
 
 def needs(facts: Facts) -> tuple[str, ...]:

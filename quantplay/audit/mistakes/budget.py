@@ -1,0 +1,42 @@
+"""The quality budget: what a plan lets a quantized model lose, and whether anything would be refused by it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+from quantplay.plan import Plan
+from quantplay.records import Baseline
+
+ANY_LOSS = 20.0  # points: a tolerance from here on refuses only what anybody sees without measuring
+NO_FLOOR = 50.0  # points: one slice alone
+TARGET = "the target"
+"""What harness/task_files.py records of a likelihood: that the target was the likeliest text, not what was said."""
+
+
+def limitless(plan: Plan) -> dict[str, float]:
+    """Slices whose tolerance is none, with it in points: all of them where every one is wide, else those that have no floor."""
+    limits = {name: one.max_drop for name, one in plan.gate.slices.items()}
+    if min(limits.values()) >= ANY_LOSS:
+        return limits
+    return {name: drop for name, drop in limits.items() if drop >= NO_FLOOR}
+
+
+def parrot(plan: Plan, baseline: Baseline) -> tuple[str, float] | None:
+    """The one answer that would pass the gate if it were always given, and the most it would lose in a slice, in points.
+
+    A model that says nothing else has lost everything there is to lose; a set that passes it tests nothing.
+    """
+    right = Counter(one.response for one in baseline.source.items if one.score > 0 and one.response.strip())
+    if not right:
+        return None
+    answer = right.most_common(1)[0][0]
+    slices: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+    for one in baseline.source.items:
+        slices[one.slice].append((one.score, one.score if one.response == answer else 0.0))
+    lost = {
+        name: 100 * sum(full - alone for full, alone in pairs) / len(pairs)
+        for name, pairs in slices.items()
+        if name in plan.gate.slices
+    }
+    passes = bool(lost) and all(drop <= plan.gate.slices[name].max_drop for name, drop in lost.items())
+    return (answer, max(lost.values())) if passes and answer != TARGET else None
