@@ -311,6 +311,26 @@ def replay(
     start("replay", package=package, sources=sources, out=out, json=json)
 
 
+@app.command("import")
+def import_artifact(
+    artifact: Annotated[
+        Path, typer.Argument(help="A .gguf file, or a folder of quantized safetensors.", show_default=False)
+    ],
+    base: Annotated[
+        str,
+        typer.Option(metavar="MODEL", help="The full-precision model: a folder, or org/name.", show_default=False),
+    ],
+    commit: Annotated[
+        str | None, typer.Option(help="Full commit of a base model on the hub.", show_default=False)
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="What it is called; the file's name by default.")] = None,
+    origin: Annotated[str, typer.Option(help="Where it comes from, for the record.")] = "",
+    json: AsJson = False,
+) -> None:
+    """Register what was quantized elsewhere. Reads it, runs nothing of it; unvalidated until a run has judged it."""
+    start("import_artifact", json=json, artifact=artifact, base=base, commit=commit, name=name, origin=origin)
+
+
 @app.command("release-check")
 def release_check(
     package: Annotated[Path, typer.Argument(help="A package's folder or .tar.", show_default=False)],

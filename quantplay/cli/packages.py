@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     from quantplay.plays.catalogue import Listed
     from quantplay.store.registry import Store
 
-STATES = ("confirmed", "stale", "regressed")
+STATES = ("confirmed", "stale", "regressed", "unvalidated")
 
 
 def command(
     json: bool = False, state: str | None = None, looking: bool = False, limit: int = 100, **wanted: object
 ) -> int:
     """`wanted`: fields of Wanted; `looking`: somebody looks for something, so that it has to be named; `limit`: the newest ones."""
+    from quantplay.cli.console import console
+    from quantplay.cli.registry_imports import body_of as of_import
+    from quantplay.cli.registry_imports import imports_table, wanted_imports
     from quantplay.settings import settings
     from quantplay.store.registry import open_store
 
@@ -38,15 +41,22 @@ def command(
         # How one stands is known only after it is read. One more than is shown tells whether there are more.
         most = limit + 1 if state is None else None
         found = listed(store, here.threads, Wanted(**given, limit=most))  # type: ignore[arg-type]
+        imports = wanted_imports(store.list_imports(), given, state)
     found = tuple(one for one in found if state in (None, one.standing.status))
     more, found = len(found) > limit, found[:limit]
     if json:
-        print(json_library.dumps({"packages": [body_of(one) for one in found], "more": more}, indent=2))
+        told = {
+            "packages": [body_of(one) for one in found],
+            "more": more,
+            "imports": [of_import(one) for one in imports],
+        }
+        print(json_library.dumps(told, indent=2))
     else:
-        show(found, wanted=bool(given or state))
+        if found or not imports:
+            show(found, wanted=bool(given or state))
+        if imports:
+            console().print(imports_table(imports))
         if more:
-            from quantplay.cli.console import console
-
             console().print(
                 f"These are the newest {limit}; there are more: --limit shows them, or `quantplay registry find`."
             )

@@ -25,7 +25,7 @@ Limit = Annotated[int, typer.Option(min=1, max=100_000, help="The newest so many
 FoldedInto = Annotated[
     str | None, typer.Option(metavar="WHAT", help="standard, calibration, evaluation_item or documentation.")
 ]
-State = Annotated[str | None, typer.Option(help="confirmed, stale or regressed.")]
+State = Annotated[str | None, typer.Option(help="confirmed, stale, regressed; unvalidated: imported, not measured.")]
 
 registry = typer.Typer(
     help="Look up what is recorded, across runs.", invoke_without_command=True, rich_markup_mode=None

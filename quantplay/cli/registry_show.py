@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from quantplay.plays.in_full import Shown
+    from quantplay.store.registry_imports import Imported
 
 
 def command(package: str, json: bool = False) -> int:
@@ -22,6 +23,9 @@ def command(package: str, json: bool = False) -> int:
 
     here = settings()
     with open_store(here) as store:
+        imported = store.find_import(package)
+        if imported is not None:
+            return show_import(imported, json=json)
         entry = store.package_named(package)
         (one,) = listed(store, here.threads, Wanted(key=entry.key))
         found = gathered(store, one)
@@ -33,6 +37,18 @@ def command(package: str, json: bool = False) -> int:
         for part in parts_of(found, console().width):
             console().print(part)
         print(f"package: {entry.path}")
+    return 0
+
+
+def show_import(imported: Imported, *, json: bool) -> int:
+    from quantplay.cli.console import console
+    from quantplay.cli.registry_imports import body_of, parts_of
+
+    if json:
+        print(json_library.dumps(body_of(imported), indent=2))
+        return 0
+    for part in parts_of(imported):
+        console().print(part)
     return 0
 
 

@@ -80,6 +80,16 @@ def simulated(kind: str, weights: np.ndarray, importance: np.ndarray | None = No
     return restored(kind, quantized(kind, weights, importance), weights.shape[-1])
 
 
+def valid_rows(kind: str, data: np.ndarray) -> bool:
+    """Whether `data`, uint8, whole blocks of a ggml type, holds finite scales and values alone, as llama.cpp checks what it loads
+    (ggml_validate_row_data). Says on standard error what is wrong."""
+    import gguf
+
+    return not data.size or bool(
+        library().ggml_validate_row_data(int(gguf.GGMLQuantizationType[kind]), data.ctypes.data, data.size)
+    )
+
+
 def layout(kind: str) -> tuple[int, int, int]:
     """ggml's number of the type, weights a block, bytes a block. Raises InputError on a type that stores no weights."""
     import gguf
@@ -152,5 +162,7 @@ def library() -> Any:
     pointer, count = ctypes.c_void_p, ctypes.c_int64
     ggml.ggml_quantize_chunk.argtypes = [ctypes.c_int, pointer, pointer, count, count, count, pointer]
     ggml.ggml_quantize_chunk.restype = ctypes.c_size_t
+    ggml.ggml_validate_row_data.argtypes = [ctypes.c_int, pointer, ctypes.c_size_t]
+    ggml.ggml_validate_row_data.restype = ctypes.c_bool
     ggml.ggml_get_type_traits.argtypes, ggml.ggml_get_type_traits.restype = [ctypes.c_int], ctypes.POINTER(Traits)
     return ggml

@@ -15,6 +15,7 @@ from quantplay.records.decisions import (
     TargetCheck,
     Waiver,
 )
+from quantplay.records.imported import Import
 from quantplay.records.inputs import FileEntry, Inputs, Manifest
 from quantplay.records.measurements import ArmRun, Divergence, ItemResult, NoiseFloor, Performance, Spread
 from quantplay.records.mix import DamageFit, GroupOptions, MeasuredMix, MixChoice, TypeOption
@@ -57,6 +58,7 @@ __all__ = [
     "GroupOptions",
     "GroupSensitivity",
     "Hardware",
+    "Import",
     "InputKind",
     "Inputs",
     "ItemResult",

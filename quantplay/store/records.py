@@ -21,6 +21,7 @@ from quantplay.records import (
     Decision,
     EnvelopeChoice,
     Evaluation,
+    Import,
     Manifest,
     MixChoice,
     PackageRef,
@@ -64,6 +65,7 @@ SENSITIVITY = Kind(name="sensitivity", table=tables.sensitivities, model=Sensiti
 SCAN_PART = Kind(name="part of a scan", table=tables.scan_parts, model=ScanPart)
 MIX = Kind(name="mix", table=tables.mixes, model=MixChoice)
 TRAINING = Kind(name="training", table=tables.trainings, model=Training)
+IMPORT = Kind(name="import", table=tables.imports, model=Import)
 SIGNOFF = Kind(name="sign-off", table=tables.signoffs, model=SignOff)
 KINDS: tuple[Kind[Any], ...] = (
     BASELINE, ENVELOPE, RECIPE, ARTIFACT, EVALUATION, DECISION, PACKAGE, CALIBRATION, SIGNOFF, MANIFEST,

@@ -26,6 +26,7 @@ from quantplay.store.events import Event
 from quantplay.store.locks import AdvisoryLock, run_lock_key
 from quantplay.store.patience import patiently
 from quantplay.store.registry_adoption import AdoptionRegistry
+from quantplay.store.registry_imports import ImportRegistry
 from quantplay.store.registry_live import LiveRegistry
 from quantplay.store.registry_packages import PackageRegistry
 from quantplay.store.registry_platform import PlatformRegistry
@@ -80,7 +81,9 @@ def _opened(engine: Engine, settings: Settings) -> Store:
         raise
 
 
-class Store(AdoptionRegistry, LiveRegistry, PackageRegistry, PlatformRegistry, RunRegistry, SigningRegistry):
+class Store(
+    AdoptionRegistry, ImportRegistry, LiveRegistry, PackageRegistry, PlatformRegistry, RunRegistry, SigningRegistry
+):
     """An open product database. Use it in a `with` block, or close it."""
 
     def __init__(self, engine: Engine, database_id: UUID, artifacts_url: str) -> None:

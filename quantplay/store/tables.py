@@ -100,6 +100,7 @@ RECORDS: dict[str, dict[str, tuple[str, str]]] = {
     "scan_parts": {"scan": ("text", "j->>'scan'")},
     "mixes": {"sensitivity": ("text", "j->>'sensitivity'")},
     "trainings": {"weights": ("text", "j->>'weights'")},
+    "imports": {"base": ("text", "j->>'base'")},
     "signoffs": {
         "run": ("text", "j->>'run'"),
         "stage": ("text", "j->>'stage'"),
@@ -164,10 +165,13 @@ sensitivities = _record_table("sensitivities")
 scan_parts = _record_table("scan_parts")
 mixes = _record_table("mixes")
 trainings = _record_table("trainings")
+imports = _record_table("imports")
 
 # How the registry finds packages: from a model to its recipes, their artifacts, the packages of those.
 sa.Index("recipes_by_model", recipes.c.model)
 sa.Index("artifacts_by_recipe", artifacts.c.recipe)
+sa.Index("artifacts_by_file", artifacts.c.sha256)
+sa.Index("evaluations_by_file", evaluations.c.artifact)
 sa.Index("packages_by_artifact", packages.c.artifact)
 sa.Index("revalidations_by_package", revalidations.c.package, revalidations.c.created_at)
 

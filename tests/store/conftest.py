@@ -12,13 +12,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import URL, Engine
 
-from quantplay.settings import Settings
+from quantplay.settings import Settings, settings
 from quantplay.store.embedded import server_pid, start_embedded
 from quantplay.store.registry import Store, open_store
 from quantplay.store.schema import ensure_schema
@@ -120,6 +121,36 @@ def database_settings(new_database: Callable[..., str], make_settings: Callable[
 def store(database_settings: Settings) -> Iterator[Store]:
     with open_store(database_settings) as opened:
         yield opened
+
+
+@pytest.fixture
+def ask(
+    store: Store, database_settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., str]]:
+    """Runs a command's module against this test's database, in this process; standard output, and the exit code checked."""
+    import store_samples as samples
+
+    import quantplay.envelope.hardware
+    from quantplay.cli import console as consoles
+    from quantplay.cli.failures import exit_code_of
+
+    monkeypatch.setenv("QUANTPLAY_DATABASE_URL", str(database_settings.database_url))
+    monkeypatch.setenv("QUANTPLAY_HOME", str(database_settings.home))
+    # A stack of its own takes seconds to measure; how packages stand on another one is test_standing's.
+    monkeypatch.setattr(quantplay.envelope.hardware, "measure_fingerprint", lambda threads: samples.FINGERPRINT)
+
+    settings.cache_clear()
+
+    def run(command: str, *, code: int = 0, json: bool = False, **arguments: Any) -> str:
+        consoles.console.cache_clear()
+        consoles.errors_console.cache_clear()
+        found = exit_code_of(command, arguments, json=json)
+        said = capsys.readouterr()
+        assert found == code, said
+        return said.out if code == 0 or json else said.err
+
+    yield run
+    settings.cache_clear()
 
 
 @pytest.fixture

@@ -4,55 +4,24 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-import pytest
-import store_samples as samples
 from locked_models import lock_model
 
-import quantplay.envelope.hardware
-from quantplay.cli import console as consoles
-from quantplay.cli.failures import exit_code_of
 from quantplay.cli.registry_export import frame
 from quantplay.cli.release import folder_of
 from quantplay.plays.catalogue import COLUMNS
-from quantplay.settings import Settings, settings
 from quantplay.store.registry import Store
 
 Ask = Callable[..., str]
 
 
-@pytest.fixture
-def ask(
-    store: Store, database_settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Ask]:
-    """Runs a command's module against the test's database, in this process; standard output, and the exit code checked."""
-    monkeypatch.setenv("QUANTPLAY_DATABASE_URL", str(database_settings.database_url))
-    monkeypatch.setenv("QUANTPLAY_HOME", str(database_settings.home))
-    # A stack of its own takes seconds to measure; how packages stand on another one is test_standing's.
-    monkeypatch.setattr(quantplay.envelope.hardware, "measure_fingerprint", lambda threads: samples.FINGERPRINT)
-
-    settings.cache_clear()
-
-    def run(command: str, *, code: int = 0, json: bool = False, **arguments: Any) -> str:
-        consoles.console.cache_clear()
-        consoles.errors_console.cache_clear()
-        found = exit_code_of(command, arguments, json=json)
-        said = capsys.readouterr()
-        assert found == code, said
-        return said.out if code == 0 or json else said.err
-
-    yield run
-    settings.cache_clear()
-
-
 def test_an_empty_registry_says_what_fills_it(ask: Ask) -> None:
     assert ask("packages").startswith("No package is locked yet.")
-    assert json.loads(ask("packages", json=True)) == {"packages": [], "more": False}
+    assert json.loads(ask("packages", json=True)) == {"packages": [], "more": False, "imports": []}
     assert "No package has a name yet" in ask("alias", list_all=True)
     assert ask("registry_export", csv=Path("-")).strip() == ",".join(COLUMNS)
 

@@ -1,0 +1,98 @@
+"""`quantplay import` on a real database, with files of llama.cpp's own quantizer: what is registered, shown, and never offered."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from locked_models import lock_model
+
+from quantplay.engines.converter import convert, ensure_converter
+from quantplay.engines.llama_quantize import quantize_file
+from quantplay.settings import settings
+from quantplay.store.registry import Store
+from tests.harness.quantize_models import number_of
+
+Ask = Callable[..., str]
+PILOT = Path(__file__).parents[2] / "examples" / "pilot" / "model"
+
+
+@pytest.fixture(scope="module")
+def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pilot model in four bits, as somebody made it with llama.cpp."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    convert(ensure_converter(settings().cache), PILOT, folder / "full.gguf")
+    quantize_file(folder / "full.gguf", folder / "theirs.gguf", ftype=number_of("Q4_K_M"), threads=1)
+    return folder / "theirs.gguf"
+
+
+def imported(ask: Ask, gguf: Path, **given: Any) -> dict[str, Any]:
+    return json.loads(ask("import_artifact", json=True, artifact=gguf, base=str(PILOT), **given))
+
+
+def test_it_is_registered_once_pinned_and_unvalidated(ask: Ask, store: Store, gguf: Path) -> None:
+    first = imported(ask, gguf, origin="a colleague")
+    assert (first["status"], first["new"], first["format"], first["type"]) == ("unvalidated", True, "gguf", "Q4_K_M")
+    assert (first["nominal_bits"], first["group_size"], first["size_bytes"]) == (4, 32, gguf.stat().st_size)
+    again = imported(ask, gguf, name="another name")
+    assert (again["sha256"], again["name"], again["new"]) == (first["sha256"], "theirs", False)
+    assert store.artifacts.size(first["sha256"]) == gguf.stat().st_size
+    assert store.kept_files()[first["sha256"]] == ("imported as theirs",)
+    (event,) = store.events(kind="artifact.imported")
+    assert (event.subject, event.body["origin"]) == (first["sha256"], "a colleague")
+
+
+def test_the_registry_shows_it_beside_the_packages(ask: Ask, store: Store, gguf: Path) -> None:
+    package = lock_model(store, "desk")
+    told = imported(ask, gguf)
+    body = json.loads(ask("packages", json=True))
+    assert [one["package"] for one in body["packages"]] == [package]
+    assert [(one["sha256"], one["status"]) for one in body["imports"]] == [(told["sha256"], "unvalidated")]
+    assert "not to be released" in ask("packages")
+    assert told["sha256"][:12] in ask("packages", state="unvalidated")
+    assert told["sha256"][:12] in ask("packages", looking=True, text="theirs")
+    for elsewhere in ({"owner": "kim"}, {"bits": 8}, {"runtime": "vllm"}, {"state": "confirmed"}, {"base": "0" * 12}):
+        assert told["sha256"][:12] not in ask("packages", **elsewhere)
+    shown = ask("registry_show", package="theirs")
+    assert "unvalidated" in shown
+    assert told["sha256"] in shown
+    assert json.loads(ask("registry_show", package=told["sha256"][:12], json=True))["base"] == told["base"]
+    side_by_side = ask("registry_compare", packages=[package, "theirs"])
+    assert "unvalidated" in side_by_side
+    assert "imported: theirs" in side_by_side
+    assert "no locked package has this key" in ask("registry_show", code=2, package="nothing")
+
+
+def test_what_is_no_package_can_not_have_a_packages_name(ask: Ask, gguf: Path) -> None:
+    told = imported(ask, gguf)
+    assert "no locked package" in ask("alias", code=2, name="desk/now", package=told["sha256"], reason="because")
+
+
+@pytest.mark.parametrize("harm", ["cut", "nan", "other model", "full"])
+def test_a_bad_file_leaves_nothing_behind(harm: str, ask: Ask, store: Store, gguf: Path, tmp_path: Path) -> None:
+    bad, base, code = tmp_path / "bad.gguf", PILOT, 2
+    if harm == "cut":
+        bad.write_bytes(gguf.read_bytes()[:-1000])
+        said = "is no complete GGUF file"
+    elif harm == "nan":
+        data = bytearray(gguf.read_bytes())
+        data[-8192:] = b"\xff" * 8192  # a tensor's last blocks, scales and all
+        bad.write_bytes(data)
+        said = "NaN or infinite"
+    elif harm == "full":
+        bad, said = gguf.with_name("full.gguf"), "this file is not quantized"
+    else:
+        base = tmp_path / "base"
+        shutil.copytree(PILOT, base)
+        config = json.loads((base / "config.json").read_text())
+        (base / "config.json").write_text(json.dumps(config | {"model_type": "qwen2"}))
+        bad, said = gguf, "was not made from the model"
+    errors = ask("import_artifact", code=code, artifact=bad, base=str(base))
+    assert said in " ".join(errors.split())
+    assert store.list_imports() == ()
+    assert store.kept_files() == {}
+    assert not [*store.artifacts.listing()]
