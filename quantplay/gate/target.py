@@ -9,11 +9,11 @@ from quantplay.records import Hardware, TargetCheck
 
 RULE = "envelope.target_chip"
 HERE = "this machine"
-MAKERS = (
-    "amd epyc 9654 96-core processor", "intel(r) xeon(r) platinum 8480+", "nvidia a100-sxm4-80gb", "tesla t4", "amd instinct mi300x",
-    "apple m3 max",
+UNLIKE = (
+    "amd epyc 9654 96-core processor", "intel(r) xeon(r) platinum 8480+", "apple m3 max", "amd instinct mi300x", "tesla t4",
+    "nvidia a100-sxm4-80gb", "nvidia h100 80gb hbm3", "nvidia l4",
 )  # fmt: skip
-"""Chips that have nothing in common, as their systems name them."""
+"""Chips of other makers or generations, as their systems name them: what one of them executes says nothing of the next."""
 
 
 def chip_of(envelope: Envelope, hardware: Hardware) -> str:
@@ -31,10 +31,10 @@ def check_target(envelope: Envelope, measured: str) -> TargetCheck:
 
 
 def names_a_chip(wanted: str | None) -> bool:
-    """Whether a target declares anything: a pattern that chips of different makers match names none."""
+    """Whether a target declares anything: a pattern that several of UNLIKE match names none."""
     if wanted is None or plain(wanted) == HERE:
         return wanted is not None
-    return sum(fnmatchcase(one, plain(wanted)) for one in MAKERS) <= 1
+    return sum(fnmatchcase(one, plain(wanted)) for one in UNLIKE) <= 1
 
 
 def plain(name: str) -> str:

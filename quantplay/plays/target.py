@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from quantplay.envelope.hardware import read_hardware
 from quantplay.errors import Fault, InputError
-from quantplay.gate.target import RULE, check_target, chip_of, target_sentence
+from quantplay.gate.target import RULE, check_target, chip_of, names_a_chip, target_sentence
 from quantplay.plan import Plan
 from quantplay.plan_file import PlanFile
 from quantplay.records import Hardware, Waiver
@@ -27,7 +27,8 @@ def target_findings(file: PlanFile) -> Iterator[Fault]:
     if envelope is None or any(one.rule == RULE for one in deviations):
         return
     check = check_target(envelope, chip_of(envelope, read_hardware()))
-    if not check.same and (check.target is not None or file.parts.get("profile") == "production"):
+    production = file.parts.get("profile") == "production"
+    if (not check.same and (check.target is not None or production)) or (production and not names_a_chip(check.target)):
         yield file.fault(
             ("envelope", "target_chip"),
             "envelope.target_chip: the model would not be measured on the chip that will serve it",
@@ -40,7 +41,8 @@ def target_findings(file: PlanFile) -> Iterator[Fault]:
 def require_target(plan: Plan, hardware: Hardware) -> None:
     """Raise InputError where a production plan would be decided by numbers of another chip without a recorded reason."""
     check = check_target(plan.envelope, chip_of(plan.envelope, hardware))
-    if plan.profile == "production" and not check.same and not any(target_waivers(plan, hardware)):
+    same = check.same and names_a_chip(check.target)
+    if plan.profile == "production" and not same and not any(target_waivers(plan, hardware)):
         raise InputError(
             "a production plan has to be measured on the chip that will serve the model",
             value=f"this machine has {check.measured}",

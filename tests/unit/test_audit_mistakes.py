@@ -76,6 +76,17 @@ def answering(*arms: str, **change: object) -> Made:
     return run
 
 
+def nearly_all_one_answer() -> Made:
+    """All but one item in eight of the hardest has the same answer: too few to show in a slice, not among the hardest."""
+    run, baseline = answering("candidate", response="routine", score=1.0), CLEAN.records["baseline"]
+    rare = set(baseline.hardest[::8])
+    items = tuple(
+        item.model_copy(update={"response": "urgent" if item.id in rare else "routine", "score": 1.0})
+        for item in baseline.source.items
+    )
+    return run.record("baseline", source=baseline.source.model_copy(update={"items": items}))
+
+
 def sliced(*names: str) -> Made:
     limit = next(iter(CLEAN.plan.gate.slices.values()))
     return CLEAN.planned("gate", slices=dict.fromkeys(names, limit))
@@ -261,6 +272,7 @@ GOOD: dict[str, Callable[[], Facts]] = {
         plan=CLEAN.plan.model_copy(update={"deviations": (Deviation(rule="envelope.target_chip", reason="was not needed"),)})
     ).facts(),
     "released": lambda: released(),
+    "one answer in most places, and another where it is hard": lambda: nearly_all_one_answer().facts(),
     "measured on the declared chip later": lambda: CLEAN.planned("envelope", target_chip="AMD EPYC 9654*").facts(
         revalidations=(measured_again(CLEAN, cpu="AMD EPYC 9654 96-Core Processor"),)),
     "moved back to where it was measured later": lambda: moved("AMD EPYC 9755", measured_again(CLEAN, cpu="AMD EPYC 9755")),

@@ -11,7 +11,7 @@ from factories import made_plan, made_plan_text
 from quantplay.envelope.hardware import read_hardware
 from quantplay.errors import InputError
 from quantplay.gate.sentences import remarks
-from quantplay.gate.target import check_target
+from quantplay.gate.target import check_target, names_a_chip
 from quantplay.plan import Plan
 from quantplay.plays.check import check_plan
 from quantplay.plays.target import require_target, target_waivers
@@ -38,6 +38,25 @@ def test_which_names_are_the_same_chip(target: str | None, same: bool) -> None:
     assert check_target(envelope, CHIP).same is same
 
 
+@pytest.mark.parametrize(
+    ("target", "names"),
+    [
+        ("this machine", True),
+        (CHIP, True),
+        ("AMD EPYC*", True),
+        ("NVIDIA A100*", True),
+        ("NVIDIA H?00*", True),
+        (None, False),
+        ("*", False),
+        ("AMD*", False),
+        ("NVIDIA*", False),
+        ("*e*", False),
+    ],
+)
+def test_a_pattern_that_unlike_chips_match_names_none(target: str | None, names: bool) -> None:
+    assert names_a_chip(target) is names
+
+
 def plan_with(**changes: Any) -> Plan:
     body = made_plan().body()
     body["schema"] = body.pop("schema_version")
@@ -49,7 +68,7 @@ def test_a_production_plan_needs_the_chip_that_serves() -> None:
     here = read_hardware()
     require_target(plan_with(profile="production", target_chip="this machine"), here)
     require_target(plan_with(profile="internal", target_chip="NVIDIA H200"), here)
-    for target in (None, "NVIDIA H200"):
+    for target in (None, "NVIDIA H200", "*", "*e*"):
         with pytest.raises(InputError, match="chip that will serve") as caught:
             require_target(plan_with(profile="production", target_chip=target), here)
         assert here.cpu in str(caught.value)

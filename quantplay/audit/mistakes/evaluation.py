@@ -113,7 +113,7 @@ def what_was_measured(facts: Facts) -> Iterator[Sign]:
         )
     if facts.plan is not None and (told := parrot(facts.plan, facts.baseline)) is not None:
         yield sign(
-            f'A model that says nothing but "{told[0].strip()[:40]}" would pass: it loses {told[1]:.1f} points at most in a slice.'
+            f'A model that says nothing but "{told[0].strip()[:40]}" stays within every tolerance: it loses {told[1]:.1f} points at most.'
         )
 
 

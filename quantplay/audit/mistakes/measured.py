@@ -68,7 +68,11 @@ def not_measured(facts: Facts) -> Iterator[Sign]:
         return Sign(why=why, evidence=(shown,), fix=fix, waived=waived if waivable else None)
 
     if not names_a_chip(envelope.target_chip) and plan.profile == "production":
-        named = "no chip" if envelope.target_chip is None else f"`{envelope.target_chip}`, which any chip is,"
+        named = (
+            "no chip"
+            if envelope.target_chip is None
+            else f"`{envelope.target_chip}`, which chips unlike each other are,"
+        )
         yield sign(f"The plan names {named} as the one that serves, so nothing shows that {measured} is it.")
     if not any(measured_on_target(facts, one) for one in facts.revalidations):
         yield from elsewhere(facts, measured, sign)
