@@ -100,15 +100,14 @@ def incidents(facts: Facts) -> Answer:
     """A yes rests on incidents whose lessons went somewhere; that there was none can't be shown by what is not there."""
     still = [one for one in facts.incidents if one.closed_at is None]
     empty = [one for one in facts.incidents if one.closed_at is not None and not one.learned]
-    close = (
-        f" --close {str(still[0].id)[:8]} --reason TEXT --lesson TEXT --folded-into WHAT --where REFERENCE"
-        if still
-        else ""
-    )
+    close = [
+        f"--close {str(one.id)[:8]} --reason TEXT --lesson TEXT --folded-into WHAT --where REFERENCE"
+        for one in [*still, *empty]
+    ]
     return line(
         "after", "Is every incident closed, with what was learned?", facts.owner("on_call"),
         None if not facts.incidents else not still and not empty,
         *(facts.incident(one) for one in facts.incidents),
         why=still[0].what if still else "Closed before an incident took a lesson: nothing was written down.",
-        fix=f"quantplay registry incidents{close}", ask="No incident is on record.",
+        fix=" ".join(["quantplay registry incidents", *close[:1]]), ask="No incident is on record.",
     )  # fmt: skip

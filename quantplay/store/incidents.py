@@ -98,10 +98,13 @@ def opened(connection: Connection, *, kind: str, package: str, revalidation: str
 
 
 def close(connection: Connection, prefix: str, by: str, resolution: str, lesson: Lesson) -> Incident:
-    """Close the one open incident whose id starts with `prefix`. Raises InputError where there is none, or several."""
+    """Close the one open incident whose id starts with `prefix`. Raises InputError where there is none, or several.
+
+    One that an earlier version closed without a lesson gains it; who closed it and when stays.
+    """
     table = tables.incidents
     starts = sa.func.starts_with(sa.cast(table.c.id, sa.Text), prefix.lower())
-    found = connection.scalars(sa.select(table.c.id).where(starts, table.c.closed_at.is_(None)).with_for_update()).all()
+    found = connection.scalars(sa.select(table.c.id).where(starts, table.c.lesson.is_(None)).with_for_update()).all()
     if len(found) != 1:
         raise InputError(
             "no open incident has this id" if not found else "several open incidents have an id that starts like this",
@@ -110,7 +113,9 @@ def close(connection: Connection, prefix: str, by: str, resolution: str, lesson:
         )
     told = {"lesson": lesson.text, "folded_into": lesson.folded_into, "folded_where": lesson.where}
     change = sa.update(table).where(table.c.id == found[0])
-    connection.execute(change.values(closed_at=tables.NOW, closed_by=by, resolution=resolution, **told))
+    ended = {"closed_at": tables.NOW, "closed_by": by, "resolution": resolution}
+    kept = {name: sa.func.coalesce(table.c[name], value) for name, value in ended.items()}
+    connection.execute(change.values(**kept, **told))
     events.append(connection, by, CLOSED, str(found[0]), {"resolution": resolution, **told})
     return Incident(**connection.execute(sa.select(table).where(table.c.id == found[0])).one()._mapping)
 

@@ -83,8 +83,12 @@ def test_an_incident_that_was_closed_before_stays_closed_and_can_be_read(
         (old,) = store.list_incidents()
         assert (old.resolution, old.lesson, old.learned) == ("mended", None, False)
         assert store.lessons() == ()
-        closed(store, samples.LESSON)
-        assert len(store.lessons()) == 1
+        learned = store.close_incident(str(old.id), by="ada", resolution="looked at again", lesson=samples.LESSON)
+        assert (learned.closed_by, learned.resolution, learned.learned) == ("dora", "mended", True)
+        assert learned.closed_at == old.closed_at
+        assert [one.incident.lesson for one in store.lessons()] == [samples.LESSON.text]
+        with pytest.raises(InputError, match="no open incident"):
+            store.close_incident(str(old.id), by="ada", resolution="again", lesson=samples.LESSON)
 
 
 def test_lessons_are_kept_and_found_by_text_kind_model_and_where_they_went(store: Store) -> None:
