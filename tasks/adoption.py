@@ -9,7 +9,7 @@ from prefect.artifacts import create_image_artifact, create_markdown_artifact
 from prefect.events import emit_event
 
 from quantplay.adoption import MEASURED, SUBJECT, Adoption, adoption, read_source
-from quantplay.adoption.chart import volume_chart, weeks_chart
+from quantplay.adoption.chart import months_chart, volume_chart, weeks_chart
 from quantplay.adoption.markdown import adoption_markdown
 from quantplay.adoption.words import coverage_sentences
 from tasks.monitor import ONCE
@@ -35,9 +35,10 @@ def show_adoption(found: Adoption) -> None:
     """The page, and the pictures there is something to draw in."""
     first = next(coverage_sentences(found))
     create_markdown_artifact(adoption_markdown(found), key=KEY, description=first)
-    for key, chart in ((f"{KEY}-volume", volume_chart(found)), (f"{KEY}-weeks", weeks_chart(found))):
+    charts = {"volume": volume_chart(found), "weeks": weeks_chart(found), "months": months_chart(found)}
+    for name, chart in charts.items():
         if chart is not None:
-            create_image_artifact(chart.data_url(), key=key, description=chart.title)
+            create_image_artifact(chart.data_url(), key=f"{KEY}-{name}", description=chart.title)
 
 
 @task(name="remember adoption", **ONCE)

@@ -1,4 +1,4 @@
-"""Two pictures: what served each model's volume, and coverage week by week."""
+"""Three pictures: what served each model's volume, coverage week by week, and how long quantizing took month by month."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from markupsafe import Markup
 from quantplay.adoption.coverage import STATES, ModelRow
 from quantplay.adoption.facts import KINDS, Kind
 from quantplay.adoption.report import Adoption
-from quantplay.adoption.words import named, period
+from quantplay.adoption.words import hours_words, named, part, period
 from quantplay.handoff.charts import Chart, Row, Scale, box, dot, joined, line, path, words
-from quantplay.handoff.words import percent
 
 TONES: dict[Kind, tuple[str, str]] = {
     "validated": ("bar good", "validated"),
     "stale": ("bar warn", "stale"),
     "regressed": ("bar bad", "regressed, taken back"),
-    "unvalidated": ("bar info", "not validated"),
+    "unvalidated": ("cand", "not validated"),
     "full_precision": ("base", "full precision"),
     "untold": ("bar faint", "not told"),
 }
 """Kind -> class of its part of a bar, and its word in the legend, which has one line."""
 SHOWN = 12  # models; the rest are one row
+MONTHS = 12  # the newest
 BAR = 16  # px
 HEIGHT, TOP, BOTTOM = 124, 18, 100  # px of the weeks
 
@@ -34,8 +34,8 @@ def volume_chart(found: Adoption) -> Chart | None:
         return None
     rows = [
         Row(
-            label=f"Everything, {found.since} to {(found.until or found.at)[:10]}",
-            value=f"{percent(told.covered or 0.0)} covered, {told.requests:,} requests",
+            label="Everything",
+            value=f"{part(told.covered or 0.0)} covered, {told.requests:,} requests",
             track=bar(told.by, told.requests),
             height=BAR,
         )
@@ -49,7 +49,7 @@ def volume_chart(found: Adoption) -> Chart | None:
         by: dict[Kind, int] = {kind: sum(one.by.get(kind, 0) for one in rest) for kind in KINDS}
         share = sum(one.share for one in rest)
         rows.append(
-            Row(label=f"{len(rest)} more", value=f"{percent(share)} of requests", track=bar(by, largest), height=BAR)
+            Row(label=f"{len(rest)} more", value=f"{part(share)} of requests", track=bar(by, largest), height=BAR)
         )
     there: list[Kind] = [kind for kind in KINDS if told.by[kind]]
     return Chart(
@@ -61,7 +61,7 @@ def volume_chart(found: Adoption) -> Chart | None:
 
 
 def value_of(one: ModelRow) -> str:
-    return f"{percent(one.share)} of requests · {STATES[one.state]}"
+    return f"{part(one.share)} of requests · {STATES[one.state]}"
 
 
 def bar(by: dict[Kind, int], whole: int) -> Markup:
@@ -83,7 +83,7 @@ def weeks_chart(found: Adoption) -> Chart | None:
         points.append((today, found.coverage.covered))
     if len(points) < 2 or points[0][0] == points[-1][0]:
         return None
-    times = Scale(low=points[0][0].toordinal(), high=points[-1][0].toordinal(), margin=7)
+    times = Scale(low=points[0][0].toordinal(), high=points[-1][0].toordinal(), margin=11)
     parts = []
     for tick in (0, 50, 100):
         parts += [
@@ -98,9 +98,28 @@ def weeks_chart(found: Adoption) -> Chart | None:
     return Chart(
         title="Coverage over time",
         note="Share of requests that validated quantized models served, as each look found it over its own period.",
-        rows=(Row(label="", value="", track=joined(parts), height=HEIGHT),),
+        rows=(Row(label=f"{len(points)} looks", value=f"{part(points[-1][1])} now", track=joined(parts), height=HEIGHT),),
     )  # fmt: skip
 
 
 def height(share: float) -> float:
     return round(BOTTOM - (BOTTOM - TOP) * share, 1)
+
+
+def months_chart(found: Adoption) -> Chart | None:
+    """A bar a month, as long as the median; None before a package is locked."""
+    months = found.timing.months[-MONTHS:]
+    longest = max((one.median_hours for one in months), default=0.0)
+    if not longest:
+        return None
+    return Chart(
+        title="From the start of a run to its lock",
+        note=f"Median of the packages locked in each month, UTC; waiting is in it. {found.timing.trend}",
+        rows=tuple(
+            Row(
+                label=one.month, value=f"{hours_words(one.median_hours)}, {one.locked:,} locked", height=BAR,
+                track=box(0, 100 * one.median_hours / longest, 0, BAR, "cand"),
+            )
+            for one in months
+        ),
+    )  # fmt: skip

@@ -9,7 +9,8 @@ from typing import Literal
 
 from quantplay.plan import BusinessCase
 from quantplay.plays.funnel import Passage
-from quantplay.records import Digest, StandingStatus
+from quantplay.plays.regressions import Seen
+from quantplay.records import Digest, Record, StandingStatus
 from quantplay.store.jobs import Job
 from quantplay.store.volume import Tried
 
@@ -77,12 +78,13 @@ class Package:
         return self.status == "confirmed" and self.incident is None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Regressions:
-    """Losses that were found before a model served, and those that users met."""
+class WentWrong(Record):
+    """Models that got worse, by who saw it first (docs/incidents.md says what counts as what); the three are never added up."""
 
-    caught: int
-    escaped: int
+    seen_first: dict[Seen, int]  # over all time; every place is there
+    of_period: dict[Seen, int]  # of these, since the first day of the volume
+    incidents_open: int
+    incidents_closed: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +107,7 @@ class Facts:
     tried: tuple[Tried, ...]  # oldest first
     passages: tuple[Passage, ...] = ()  # oldest first
     jobs: tuple[Job, ...] = ()
-    regressions: Regressions | None = None  # None: nobody counts them here
+    went_wrong: WentWrong
     past: tuple[Past, ...] = field(default=())  # oldest first
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
-from quantplay.adoption.facts import Facts, Package, Past, Regressions
+from quantplay.adoption.facts import Facts, Package, Past, WentWrong
 from quantplay.adoption.served import Directory
 from quantplay.adoption.sources import Source, volume_of
 from quantplay.plays.catalogue import OF_AN_EARLIER_VERSION, standing_of
 from quantplay.plays.funnel import Passage
+from quantplay.plays.regressions import counted, regressions_of
 from quantplay.records import Digest, StandingStatus
 from quantplay.store.catalogue import Entry
 from quantplay.store.registry import Store
@@ -23,13 +24,14 @@ SUBJECT = "adoption"
 def gather(store: Store, source: Source, now: datetime) -> Facts:
     tried = store.tried_models()
     directory = directory_of(store, tried, now)
+    volume = volume_of(store, source, directory)
     return Facts(
-        now=now, volume=volume_of(store, source, directory), packages=directory.packages, tried=tried,
+        now=now, volume=volume, packages=directory.packages, tried=tried,
         passages=tuple(
             Passage(run=str(one.run), model=one.model, plays=one.plays, left_at=one.left_at, outcome=one.outcome)  # type: ignore[arg-type]
             for one in store.passages()
         ),
-        jobs=store.list_jobs(), regressions=regressions(store), past=past(store, source.kind),
+        jobs=store.list_jobs(), went_wrong=went_wrong(store, volume.since), past=past(store, source.kind),
     )  # fmt: skip
 
 
@@ -77,9 +79,13 @@ def freed(entry: Entry) -> int | None:
     return entry.full_precision_peak_resident_bytes - entry.peak_resident_bytes
 
 
-def regressions(store: Store) -> Regressions | None:
-    """None: nobody counts them here yet."""
-    return None
+def went_wrong(store: Store, since: date) -> WentWrong:
+    found, incidents = regressions_of(store), store.list_incidents()
+    still = sum(one.closed_at is None for one in incidents)
+    return WentWrong(
+        seen_first=counted(found), of_period=counted(one for one in found if one.at.astimezone(UTC).date() >= since),
+        incidents_open=still, incidents_closed=len(incidents) - still,
+    )  # fmt: skip
 
 
 def past(store: Store, kind: str) -> tuple[Past, ...]:

@@ -13,14 +13,14 @@ from quantplay.adoption.words import (
     device_sentence,
     hours_words,
     named,
-    regressions_sentence,
+    part,
     saving_words,
     savings_sentences,
     timing_sentences,
+    wrong_sentences,
 )
 from quantplay.handoff.markdown import table
 from quantplay.handoff.templating import md
-from quantplay.handoff.words import percent
 from quantplay.outcomes import OUTCOMES
 
 MOST = 50  # rows of a table; the JSON has all
@@ -66,13 +66,15 @@ def parts(found: Adoption) -> Iterator[str]:
         rows = [(one.month, str(one.locked), hours_words(one.median_hours)) for one in found.timing.months]
         yield table(("Month", "Locked", "Median"), rows, numbers=(1, 2))
     yield "### What it saves, and what it takes"
-    yield bullets([*savings_sentences(found), device_sentence(found), regressions_sentence(found)])
+    yield bullets([*savings_sentences(found), device_sentence(found)])
     if found.savings.packages:
         rows = [
             (md(one.name), one.package[:12], f"{one.requests:,}", saving_words(one), md(one.how))
             for one in found.savings.packages[:MOST]
         ]
         yield table(("Model", "Package", "Requests served", "Saved", "From"), rows, numbers=(2, 3))
+    yield "### What went wrong"
+    yield bullets(wrong_sentences(found))
     yield "### Where models leave the playbook"
     yield funnel_table(found)
 
@@ -83,7 +85,7 @@ def bullets(lines: Iterator[str] | list[str]) -> str:
 
 def models_table(found: Adoption) -> str:
     rows = [
-        (str(one.rank), md(named(one)), f"{one.requests:,}", percent(one.share), percent(one.covered), STATES[one.state], md(one.why))
+        (str(one.rank), md(named(one)), f"{one.requests:,}", part(one.share), part(one.covered), STATES[one.state], md(one.why))
         for one in found.models[:MOST]
     ]  # fmt: skip
     if not rows:

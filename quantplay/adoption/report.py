@@ -15,18 +15,11 @@ from quantplay.adoption.coverage import (
     declined_models,
     without_volume,
 )
-from quantplay.adoption.facts import Facts, SourceKind
+from quantplay.adoption.facts import Facts, SourceKind, WentWrong
 from quantplay.adoption.savings import DeviceHours, Savings, device_hours, savings
 from quantplay.adoption.timing import Timing, timing
 from quantplay.plays.funnel import FunnelRow, funnel
 from quantplay.records import Digest, Record
-
-
-class Caught(Record):
-    """Regressions found at the gate, and those that users met; over all time."""
-
-    caught: int
-    escaped: int
 
 
 class Declined(Record):
@@ -58,10 +51,10 @@ class Adoption(Record):
     coverage: Coverage
     models: tuple[ModelRow, ...]  # the most requests first
     apart: tuple[Apart, ...]
-    without_volume: tuple[Untold, ...]
+    without_volume: tuple[Untold, ...]  # but for declined ones
     declined: tuple[Declined, ...]
     timing: Timing
-    regressions: Caught | None  # None: not counted
+    went_wrong: WentWrong
     savings: Savings
     device_hours: DeviceHours  # of all time
     device_hours_of_period: DeviceHours
@@ -76,21 +69,21 @@ class Adoption(Record):
 
 
 def measured(facts: Facts) -> Adoption:
-    volume, found = facts.volume, facts.regressions
+    volume = facts.volume
     turned_down = declined_models(facts)
     models, rest = by_model(facts), without_volume(facts)
     return Adoption(
         at=facts.now.astimezone(UTC).isoformat(timespec="minutes"), since=volume.since.isoformat(),
         until=volume.until.isoformat(timespec="minutes") if volume.until is not None else None,
         source=volume.kind, source_words=volume.source, notes=volume.notes,
-        coverage=covered(volume.rows, facts.packages, turned_down), models=models, apart=apart(facts), without_volume=rest,
+        coverage=covered(volume.rows, facts.packages, turned_down), models=models, apart=apart(facts), without_volume=tuple(one for one in rest if one.model not in turned_down),
         declined=(
             *(Declined(name=one.name, model=one.model, requests=one.requests, why=one.why)
               for one in models if one.model is not None and one.model in turned_down),
             *(Declined(name=one.name, model=one.model, requests=None, why=one.why) for one in rest if one.model in turned_down),
         ),
         timing=timing(facts.tried),
-        regressions=Caught(caught=found.caught, escaped=found.escaped) if found is not None else None,
+        went_wrong=facts.went_wrong,
         savings=savings(facts), device_hours=device_hours(facts),
         device_hours_of_period=device_hours(facts, datetime.combine(volume.since, time(), UTC)),
         funnel=funnel(facts.passages), runs=len(facts.tried),

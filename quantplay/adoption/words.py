@@ -10,8 +10,10 @@ from quantplay.adoption.report import Adoption
 from quantplay.adoption.savings import DeviceHours, Saving
 from quantplay.adoption.timing import Timing
 from quantplay.handoff.words import percent, size
+from quantplay.plays.regressions import Seen
 
 MOST_OF_IT = 0.8
+LEAST_SHOWN = 0.0005  # with one digit
 MOST_PLACES = 3  # names a model is served under
 BEGIN = (
     "`quantplay pilot` takes a small real model through every play, in some minutes",
@@ -22,20 +24,41 @@ BEGIN = (
 """How one begins where nothing was run and nothing is served."""
 
 
+def part(share: float) -> str:
+    """In percent; what is not quite all is never 100 %, and what is not nothing never 0 %."""
+    if 0 < share <= LEAST_SHOWN:
+        return "< 0.1 %"
+    return "> 99.9 %" if 1 - LEAST_SHOWN <= share < 1 else percent(share)
+
+
 def period(found: Adoption) -> str:
     """`2026-10-24 to 2026-11-22 07:10 UTC, our gateways' counters`."""
     until = f" to {found.until[:16].replace('T', ' ')} UTC" if found.until else " on"
     return f"{found.since}{until}, {found.source_words}"
 
 
-def coverage_sentences(found: Adoption) -> Iterator[str]:
+def headline(found: Adoption) -> str:
+    """Coverage in a few words; its period stands beside it."""
     told = found.coverage
     if told.covered is None:
-        yield f"Coverage is not known: there is no request on record ({period(found)})."
-        return
-    yield f"Validated quantized models served {percent(told.covered)} of {told.requests:,} requests ({period(found)})."
+        return "Coverage is not known: there is no request on record"
+    return f"Validated quantized models served {part(told.covered)} of {told.requests:,} requests"
+
+
+def coverage_sentences(found: Adoption) -> Iterator[str]:
+    """The headline with its period first."""
+    yield f"{headline(found)} ({period(found)})."
+    if found.coverage.covered is not None:
+        yield from share_sentences(found)
+        yield top_sentence(found)
+        yield from before_sentence(found)
+
+
+def share_sentences(found: Adoption) -> Iterator[str]:
+    """What is not covered, what of it is right, and how much of it is known; there has to be volume."""
+    told = found.coverage
     rest = [
-        f"{percent(count / told.requests)} {KINDS[kind]}"
+        f"{part(count / told.requests)} {KINDS[kind]}"
         for kind, count in told.by.items()
         if count and kind != "validated"
     ]
@@ -43,21 +66,19 @@ def coverage_sentences(found: Adoption) -> Iterator[str]:
         yield f"The rest: {'; '.join(rest)}."
     if told.declined and told.settled is not None:
         yield (
-            f"{told.declined:,} requests ({percent(told.declined / told.requests)}) went to models for which quantizing was declined with a "
-            f"reason, which is right too: with them {percent(told.settled)} is settled."
+            f"{told.declined:,} requests ({part(told.declined / told.requests)}) went to models for which quantizing was declined with a "
+            f"reason, which is right too: with them {part(told.settled)} is settled."
         )
     if told.tokens_covered is not None:
-        base = percent(told.requests_with_tokens / told.requests)
-        yield f"By tokens: {percent(told.tokens_covered)} of {told.tokens:,}, which are known for {base} of the requests."
+        base = part(told.requests_with_tokens / told.requests)
+        yield f"By tokens: {part(told.tokens_covered)} of {told.tokens:,}, which are known for {base} of the requests."
     else:
         yield "By tokens: not known."
     if told.unattributed:
         yield (
-            f"Not attributed: {told.unattributed:,} requests ({percent(told.unattributed / told.requests)}) belong to no model on record "
+            f"Not attributed: {told.unattributed:,} requests ({part(told.unattributed / told.requests)}) belong to no model on record "
             "here; they count as not covered."
         )
-    yield top_sentence(found)
-    yield from before_sentence(found)
 
 
 def top_sentence(found: Adoption) -> str:
@@ -68,7 +89,7 @@ def top_sentence(found: Adoption) -> str:
     declined = sum(one.state == "declined" for one in largest)
     names = "The largest model has" if top == 1 else f"The largest {top} of {len(found.models)} models have"
     return (
-        f"{names} {percent(largest[-1].up_to_here)} of the volume; {validated} validated, {declined} declined with a reason, "
+        f"{names} {part(largest[-1].up_to_here)} of the volume; {validated} validated, {declined} declined with a reason, "
         f"{top - validated - declined} to go."
     )  # fmt: skip
 
@@ -77,7 +98,7 @@ def before_sentence(found: Adoption) -> Iterator[str]:
     earlier = [one for one in found.before if one.covered is not None and one.day < found.at[:10]]
     if earlier:
         last = earlier[-1]
-        yield f"On {last.day} it was {percent(last.covered or 0.0)} of {last.requests:,} requests."
+        yield f"On {last.day} it was {part(last.covered or 0.0)} of {last.requests:,} requests."
 
 
 def hours_words(hours: float) -> str:
@@ -98,11 +119,21 @@ def timing_sentences(told: Timing) -> Iterator[str]:
     yield told.trend
 
 
-def regressions_sentence(found: Adoption) -> str:
-    told = found.regressions
-    if told is None:
-        return "Regressions, caught and escaped: not counted here."
-    return f"Regressions: {told.caught} caught before anybody was served, {told.escaped} escaped to production."
+SEEN: dict[Seen, str] = {
+    "gate": "caught at the gate",
+    "revalidation": "caught by a re-validation before anybody was served",
+    "production": "escaped to production",
+}
+
+
+def wrong_sentences(found: Adoption) -> Iterator[str]:
+    """What has nobody's eye on it is in neither number."""
+    told = found.went_wrong
+    counts = "; ".join(
+        f"{told.seen_first[seen]} {name} ({told.of_period[seen]} since {found.since})" for seen, name in SEEN.items()
+    )
+    yield f"Regressions: {counts}."
+    yield f"Incidents: {told.incidents_open} open, {told.incidents_closed} closed."
 
 
 def savings_sentences(found: Adoption) -> Iterator[str]:

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 
 def command(
-    since: str | None = None, volume: str | None = None, picture: Path | None = None, json: bool = False
+    since: str | None = None,
+    volume: str | None = None,
+    picture: Path | None = None,
+    html: Path | None = None,
+    json: bool = False,
 ) -> int:
     from quantplay.adoption import adoption, read_source
     from quantplay.settings import settings
@@ -26,6 +30,8 @@ def command(
         found = adoption(store, source, now)
     if picture is not None:
         write_picture(found, picture)
+    if html is not None:
+        write_page(found, html)
     if json:
         print(json_library.dumps(found.body(), indent=2))
     else:
@@ -47,10 +53,21 @@ def read_day(text: str) -> date:
 def write_picture(found: Adoption, path: Path) -> None:
     """The chart as SVG, whole or not at all."""
     from quantplay.adoption.chart import volume_chart
-    from quantplay.engines.whole_file import written_whole
 
     chart = volume_chart(found)
     if chart is None:
         raise InputError("there is no volume to draw", value=found.source_words, fix="ask without --picture")
+    write_whole(path, chart.image())
+
+
+def write_page(found: Adoption, path: Path) -> None:
+    from quantplay.adoption.page import adoption_page
+
+    write_whole(path, adoption_page(found))
+
+
+def write_whole(path: Path, text: str) -> None:
+    from quantplay.engines.whole_file import written_whole
+
     with written_whole(path) as partial:
-        partial.write_text(chart.image(), encoding="utf-8")
+        partial.write_text(text, encoding="utf-8")

@@ -252,10 +252,13 @@ def adoption(
     picture: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the chart there too, as SVG.", show_default=False)
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write all of it there too, as a web page.", show_default=False)
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Say how much of what is served is validated and quantized. Models by volume, time to quantize, savings, what was declined."""
-    start("adoption", since=since, volume=volume, picture=picture, json=json)
+    start("adoption", since=since, volume=volume, picture=picture, html=html, json=json)
 
 
 standards = typer.Typer(

@@ -16,14 +16,14 @@ from quantplay.adoption.words import (
     device_sentence,
     hours_words,
     named,
-    regressions_sentence,
+    part,
     saving_words,
     savings_sentences,
     timing_sentences,
+    wrong_sentences,
 )
 from quantplay.cli.funnel import funnel_table
 from quantplay.cli.render import WIDE, table_of
-from quantplay.handoff.words import percent
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -72,7 +72,7 @@ def adoption_parts(found: Adoption, width: int) -> Iterator[RenderableType]:
             f"Saved since {found.savings.since}", [("model", "text"), ("requests", "right"), ("saved", "text"), ("from", "text")],
             ([one.name, f"{one.requests:,}", saving_words(one), one.how] for one in found.savings.packages[:MOST]),
         )  # fmt: skip
-    yield from lines([*savings_sentences(found), device_sentence(found), regressions_sentence(found)])
+    yield from lines([*savings_sentences(found), device_sentence(found), *wrong_sentences(found)])
     if found.runs:
         yield funnel_table(found.funnel)
 
@@ -92,10 +92,10 @@ def models_table(found: Adoption, width: int) -> RenderableType:
             str(one.rank),
             named(one),
             f"{one.requests:,}",
-            percent(one.share),
-            percent(one.covered),
+            part(one.share),
+            part(one.covered),
         ]
-        row += [percent(one.up_to_here)] if wide else []
+        row += [part(one.up_to_here)] if wide else []
         row += [Text(STATES[one.state], style=STYLES.get(one.state, ""))]
         rows.append([*row, one.why] if wide else row)
     more = len(found.models) - MOST

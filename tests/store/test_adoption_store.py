@@ -13,10 +13,12 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 import store_samples as samples
+from browser import needs_browser, opened_browser, screenshot
 from locked_models import lock_model
 from test_store_revalidations import revalidation
 
 from quantplay.adoption import MEASURED, SUBJECT, Adoption, adoption, read_source
+from quantplay.adoption.page import adoption_page
 from quantplay.cli import console as consoles
 from quantplay.cli.failures import exit_code_of
 from quantplay.live.release import release, roll_back
@@ -268,8 +270,11 @@ def test_the_command_says_it_in_words_in_json_and_in_a_picture(
     assert ask().startswith("Validated quantized models served 75.0 % of 100 requests")
     body = json.loads(ask(json=True))
     assert Adoption.model_validate(body).coverage.covered == 0.75
-    ask(picture=tmp_path / "adoption.svg")
+    ask(picture=tmp_path / "adoption.svg", html=tmp_path / "adoption.html")
     assert "75.0 % covered, 100 requests" in (tmp_path / "adoption.svg").read_text()
+    assert (
+        "Validated quantized models served 75.0\u00a0% of 100 requests</h1>" in (tmp_path / "adoption.html").read_text()
+    )
 
 
 def test_the_command_refuses_what_it_cant_use(ask: Callable[..., str], tmp_path: Path) -> None:
@@ -282,3 +287,39 @@ def test_the_command_refuses_what_it_cant_use(ask: Callable[..., str], tmp_path:
     assert "usage.csv:3" in said
     assert "Prometheus does not answer" in ask(code=3, volume="prometheus:http://127.0.0.1:1")
     assert "no volume to draw" in ask(code=2, picture=tmp_path / "x.svg")
+
+
+@needs_browser
+def test_the_page_fits_every_screen(store: Store, tmp_path: Path) -> None:
+    desk = lock_model(store, "desk", plan={"business_case": CASE})
+    long = lock_model(store, "a-name-that-nobody-would-give-but-somebody-will-all-the-same-no", model="other")
+    decline(store, "small", ("Already small: nothing to win.",))
+    count(store, "support", serve(store, "support", desk), 0, quantized=1_234_567_890, full=300, tokens=98_765_432_100)
+    count(
+        store,
+        "an-endpoint-without-any-blank" * 2,
+        serve(store, "an-endpoint-without-any-blank" * 2, long),
+        0,
+        quantized=90_000,
+    )
+    store.put_revalidation(
+        revalidation("regressed").model_copy(update={"package": long, "reasons": ("a" * 90,)}), samples.evaluation()
+    )
+    for day in ("2026-10-05", "2026-10-12"):
+        body = {"day": day, "since": day, "source": "gateway", "requests": 100, "covered": 40}
+        store.append_event("quantplay", MEASURED, SUBJECT, body)
+    page = tmp_path / "adoption.html"
+    page.write_text(adoption_page(looked(store)), encoding="utf-8")
+    with opened_browser() as browser:
+        said: list[str] = []
+        browser.on("console", lambda message: said.append(message.text))
+        for scheme in ("light", "dark"):
+            browser.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            for width in (1280, 700, 390):
+                browser.set_viewport_size({"width": width, "height": 900})
+                browser.goto(page.as_uri())
+                assert browser.evaluate("document.documentElement.scrollWidth") <= width, width
+                screenshot(browser, f"adoption-{width}-{scheme}", tmp_path)
+        assert browser.locator("figure.chart").count() == 3
+        assert browser.locator("#models tr").count() == 3
+        assert said == []

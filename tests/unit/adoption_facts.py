@@ -7,8 +7,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from quantplay.adoption.facts import Facts, Package, Served, Volume
+from quantplay.adoption.facts import Facts, Package, Served, Volume, WentWrong
 from quantplay.plan import BusinessCase
+from quantplay.plays.regressions import Seen
 from quantplay.store.jobs import Job
 from quantplay.store.volume import Tried
 
@@ -44,7 +45,12 @@ def facts(*rows: Served, **told: Any) -> Facts:
         kind="csv", source="usage.csv", since=SINCE, until=NOW, rows=rows, ever=told.pop("ever", rows), ever_since=SINCE,
         all_tokens=told.pop("all_tokens", True),
     )  # fmt: skip
-    return Facts(now=NOW, volume=volume, **{"packages": PACKAGES, "tried": (), **told})
+    return Facts(now=NOW, volume=volume, **{"packages": PACKAGES, "tried": (), "went_wrong": wrong(), **told})
+
+
+def wrong(gate: int = 0, revalidation: int = 0, production: int = 0, still: int = 0) -> WentWrong:
+    seen: dict[Seen, int] = {"gate": gate, "revalidation": revalidation, "production": production}
+    return WentWrong(seen_first=seen, of_period=seen, incidents_open=still, incidents_closed=2)
 
 
 def run(number: int = 1, **told: Any) -> Tried:

@@ -24,15 +24,16 @@ from adoption_facts import (
     package,
     row,
     run,
+    wrong,
 )
 from hypothesis import given
 from rich.console import Console
 
 from quantplay.adoption.chart import SHOWN, volume_chart, weeks_chart
-from quantplay.adoption.facts import Facts, Past, Regressions, Served
+from quantplay.adoption.facts import Facts, Past, Served
 from quantplay.adoption.markdown import adoption_markdown
 from quantplay.adoption.report import Adoption, measured
-from quantplay.adoption.words import BEGIN, coverage_sentences
+from quantplay.adoption.words import BEGIN, coverage_sentences, part
 from quantplay.cli.render_adoption import adoption_parts
 from quantplay.plays.funnel import Passage
 
@@ -67,7 +68,7 @@ def company() -> Facts:
     )
     return facts(
         *rows, packages={**PACKAGES, priced.key: priced, other.key: other}, tried=tried, passages=passages,
-        jobs=(job(1.5), job(0.25, play="baseline"), job(1, outcome="lost")), regressions=Regressions(caught=7, escaped=1),
+        jobs=(job(1.5), job(0.25, play="baseline"), job(1, outcome="lost")), went_wrong=wrong(gate=7, revalidation=2, production=1, still=1),
         past=tuple(Past(day=date(2026, 10, 5) + timedelta(days=7 * n), source="csv", requests=900_000, covered=100_000 * (n + 1)) for n in range(6)),
     )  # fmt: skip
 
@@ -75,8 +76,8 @@ def company() -> Facts:
 def drawn(found: Adoption, width: int) -> str:
     out = io.StringIO()
     console = Console(file=out, width=width, no_color=True, highlight=False)
-    for part in adoption_parts(found, width):
-        console.print(part)
+    for one in adoption_parts(found, width):
+        console.print(one)
     return out.getvalue()
 
 
@@ -98,7 +99,11 @@ def test_a_terminal_shows_all_of_it(width: int) -> None:
     )
     assert "On 2026-11-09 it was 66.7 % of 900,000 requests." in flat
     assert re.search(r"1 +support-desk +652,000 +65\.9 % +95\.1 %", text)
-    assert "Regressions: 7 caught before anybody was served, 1 escaped to production." in flat
+    assert (
+        "Regressions: 7 caught at the gate (7 since 2026-10-24); 2 caught by a re-validation before anybody was served"
+        in flat
+    )
+    assert "1 escaped to production (1 since 2026-10-24). Incidents: 1 open, 2 closed." in flat
     assert (
         "Saved since 2026-10-24: 248.00 USD of serving, before the 100.00 that the plans say quantizing cost." in flat
     )
@@ -134,10 +139,9 @@ def test_what_is_not_known_is_said_and_never_0() -> None:
     text = " ".join(drawn(found, 80).split())
     assert "Coverage is not known: there is no request on record" in text
     assert "Device-hours: no job is on record." in text
-    assert "not counted here" in text
     assert "0.0 %" not in text + adoption_markdown(found)
     body = found.body()
-    assert (body["coverage"]["covered"], body["coverage"]["tokens_covered"], body["regressions"]) == (None, None, None)
+    assert (body["coverage"]["covered"], body["coverage"]["tokens_covered"]) == (None, None)
 
 
 @given(VOLUMES)
@@ -174,3 +178,21 @@ def test_weeks_are_drawn_once_there_are_two() -> None:
     assert heights == sorted(heights, reverse=True)  # coverage rises from week to week
     assert OPEN.incident is not None
     assert NOW.year == 2026
+
+
+def test_nearly_all_is_not_all_and_hardly_any_is_not_none() -> None:
+    shares = {
+        0: "0.0 %",
+        1e-9: "< 0.1 %",
+        0.0004: "< 0.1 %",
+        0.0006: "0.1 %",
+        0.9994: "99.9 %",
+        0.9996: "> 99.9 %",
+        1 - 1e-9: "> 99.9 %",
+        1: "100.0 %",
+    }
+    assert {share: part(share) for share in shares} == shares
+    found = measured(facts(row(package=CONFIRMED.key, requests=999_999), row(arm="full_precision", requests=1)))
+    text = drawn(found, 80) + adoption_markdown(found)
+    assert "served > 99.9 % of 1,000,000" in text
+    assert not re.search(r"(?<!\d)0\.0 %", text)
