@@ -278,7 +278,9 @@ class Training(Part):
 class Plan(Part):
     """One model, one purpose, one gate."""
 
-    later = frozenset({"business_case", "mixed_precision", "rollback_rules", "training", "updates", "use_case_class"})
+    later = frozenset(
+        {"business_case", "imported", "mixed_precision", "rollback_rules", "training", "updates", "use_case_class"}
+    )
 
     schema_version: Literal[1] = Field(alias="schema", default=1, description="Version of this file's schema.")
     name: Name = Field(description="Short name: lower-case letters, digits, - and _.")
@@ -311,6 +313,12 @@ class Plan(Part):
     )
     rollback_rules: RollbackRules | None = Field(
         default=None, description="Play 8: when the quantized model is taken back; left out: the usual values."
+    )
+    imported: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="SHA-256 of an artifact that was registered with `quantplay import`: it is judged as it is, and nothing is "
+        "quantized. `envelope.types` names its type.",
     )
     updates: str | None = Field(
         default=None,

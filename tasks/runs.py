@@ -17,6 +17,7 @@ from quantplay.errors import IntegrityError, PlanError
 from quantplay.outcomes import OUTCOMES
 from quantplay.plan_file import read_plan
 from quantplay.plays.check import check_plan
+from quantplay.plays.imports import required_import
 from quantplay.plays.pin import pin
 from quantplay.plays.standards import check_of_plan, require_standards, standards_in
 from quantplay.plays.target import require_target
@@ -61,6 +62,7 @@ def open_run(plan_path: str, resume: str | None = None) -> RunRef:
     if before is not None and has_ended(before):  # by another process, while this flow run was suspended
         return RunRef(run=str(before), plan_path=str(path), plan=digest, inputs=inputs)
     if before is None:
+        required_import(store, plan, inputs)
         require_updatable(store, plan, inputs)
         if (standards := standards_in(workbench().settings.standards)) is not None:
             compared = check_of_plan(plan, pinned_now.paths, standards)

@@ -66,16 +66,31 @@ def command(
 
 
 def folder_of(package: Path) -> Path:
-    """A path as it is; where nothing lies there and an alias has this name, the folder of its package."""
+    """A path as it is; where nothing lies there and an alias has this name, the folder of its package.
+
+    Raises InputError on an imported artifact that no run has validated.
+    """
     from quantplay.settings import settings
     from quantplay.store.aliases import NAME
     from quantplay.store.registry import open_store
 
-    if package.exists() or not NAME.fullmatch(str(package)):
+    name = str(package)
+    if package.exists():
         return package
     with open_store(settings()) as store:
-        newest = next(iter(store.alias_history(str(package))), None)
-        return package if newest is None else Path(store.package_named(newest.package).path)
+        newest = next(iter(store.alias_history(name)), None) if NAME.fullmatch(name) else None
+        if newest is not None:
+            return Path(store.package_named(newest.package).path)
+        imported = store.find_import(name)
+    if imported is not None:
+        raise InputError(
+            "an imported artifact is no package, and only a package can be released", value=f"{imported.told.name}: {imported.why}",
+            allowed="a package's folder or .tar, or its alias",
+            fix="release the package of a run that judged it"
+            if imported.validated
+            else f"write `imported: {imported.key}` into a plan, and `quantplay run` it",
+        )  # fmt: skip
+    return package
 
 
 def calibration_known(store: Store, package: Path, manifest: str) -> bool:

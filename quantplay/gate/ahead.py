@@ -43,9 +43,9 @@ def play_ahead(plan: Plan, decision: Decision, *, kind: str, mixed: bool, traine
 
     kind: serving type of the artifact that was judged. mixed, trained: whether plays 5 and 6 have been tried. Each needs one more
     look at the gate split, and training needs a business case and texts in the plan; whether it is signed is another question. What
-    only looks around is never trained.
+    only looks around is never trained, and nothing follows what was imported.
     """
-    if decision.verdict not in SHORT or decision.attempt >= decision.attempts:
+    if decision.verdict not in SHORT or decision.attempt >= decision.attempts or plan.imported is not None:
         return None
     if decision.verdict == "close" and not mixed and not trained and cannot_mix(kind) is None:
         return "mixed_precision"

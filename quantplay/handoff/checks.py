@@ -147,7 +147,15 @@ def artifact_agrees(package: OpenPackage) -> Iterator[Fault]:
         return
     yield from same(where, "has another size than recorded", package.artifact_path.stat().st_size, artifact.size_bytes)
     yield from same(where, "is not the recorded file", digest_of_file(package.artifact_path), artifact.sha256)
-    if artifact.format == "gguf":
+    yield from same(
+        layout.RECIPE, "names another imported artifact than the plan", package.recipe.imported, package.plan.imported
+    )
+    if package.recipe.imported is not None:
+        from quantplay.quantizers.imported_check import imported_faults
+
+        for fault in imported_faults(package.recipe, artifact, package.artifact_path):
+            yield replace(fault, where=f"{where}: {fault.where}")
+    elif artifact.format == "gguf":
         from quantplay.quantizers.gguf import RECIPE_KEY
         from quantplay.quantizers.overrides import undocumented_overrides
 

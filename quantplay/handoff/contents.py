@@ -86,8 +86,16 @@ class Attempt(Record):
 
 
 def made_by(recipe: Recipe) -> str:
-    """What an artifact's type does not say: that plays 5 or 6 made it."""
-    return "trained" if recipe.trained else "mixed precision" if recipe.tensor_types else ""
+    """What an artifact's type does not say: that plays 5 or 6 made it, or nobody here."""
+    return (
+        "imported"
+        if recipe.imported
+        else "trained"
+        if recipe.trained
+        else "mixed precision"
+        if recipe.tensor_types
+        else ""
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

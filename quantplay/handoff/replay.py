@@ -258,6 +258,12 @@ def is_missing_artifact(fault: Fault) -> bool:
 
 def require_replayable(recipe: Recipe) -> None:
     """Raise InputError on a recipe that asks for what this version can't do, or for what nobody should."""
+    if recipe.imported is not None:
+        raise InputError(
+            "this artifact was quantized elsewhere and imported, so there is nothing to make it again with", value=f"sha256 {recipe.imported}",
+            allowed="a package whose artifact quantplay made",
+            fix="`quantplay verify` checks that its bytes are those that were imported and judged",
+        )  # fmt: skip
     known = {name: kind for name, kind in TYPES.items() if kind.format == recipe.format}
     if recipe.format not in METHODS or recipe.type not in known or recipe.method != method_of(recipe):
         raise InputError(

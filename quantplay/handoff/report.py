@@ -243,7 +243,12 @@ def recipe_facts(results: RunResults) -> list[tuple[str, str]]:
     """How the artifact was made."""
     recipe, artifact = results.recipe, results.artifact
     facts: list[tuple[str, str]] = []
-    if recipe:
+    if recipe and recipe.imported:
+        facts += [
+            ("Method", f"quantized elsewhere and imported as {recipe.format} {recipe.type}: how it was made, and with which texts, is not known here"),
+            ("Left unquantized", ", ".join(recipe.higher_precision) or "no matrix"),
+        ]  # fmt: skip
+    elif recipe:
         facts += [
             ("Method", f"{recipe.method}, {recipe.format} {recipe.type}"),
             ("Bits", f"{recipe.bits_per_weight:g} nominal per weight, {recipe.bits_activations} per activation"),
@@ -265,9 +270,9 @@ def recipe_facts(results: RunResults) -> list[tuple[str, str]]:
             ("What came out", f"{artifact.file_name}, {words.size(artifact.size_bytes)}, "
              f"{words.number(artifact.bits_per_weight, 2)} bits per weight measured"),
             ("Tensors by type", ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))),
-            ("Made in", f"{words.duration(artifact.seconds)}, peak memory {words.size(artifact.peak_resident_bytes)}"),
+            *([("Made in", f"{words.duration(artifact.seconds)}, peak memory {words.size(artifact.peak_resident_bytes)}")] if artifact.seconds else []),
         ]  # fmt: skip
-    if recipe:
+    if recipe and recipe.versions:
         facts.append(("Versions", ", ".join(f"{name} {version}" for name, version in sorted(recipe.versions.items()))))
     return facts
 

@@ -68,8 +68,13 @@ def verify(
 def package_folder(path: Path) -> Iterator[Path]:
     """The folder of the package at `path`; an archive is unpacked into a temporary one, gone at the end.
 
-    Raises InputError where there is nothing, IntegrityError on an archive that is none of ours, OutOfSpace.
+    Raises InputError where there is nothing, or a model by itself; IntegrityError on an archive that is none of ours, OutOfSpace.
     """
+    if is_model(path):
+        raise InputError(
+            "this is a model and no package: no gate has judged it here", value=path, allowed="a package's folder, or its .tar",
+            fix="`quantplay import ARTIFACT --base MODEL` registers it, and a run with `imported` in its plan judges it",
+        )  # fmt: skip
     if path.is_dir():
         yield path
         return
@@ -81,6 +86,16 @@ def package_folder(path: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="quantplay-verify-") as temporary:
         require_space(Path(temporary), path.stat().st_size)
         yield unpack_tar(path, Path(temporary))
+
+
+def is_model(path: Path) -> bool:
+    """Whether a model lies there by itself: a GGUF file, or a folder with weights' configuration."""
+    if path.is_dir():
+        return (path / "config.json").is_file() and not (path / layout.MANIFEST).exists()
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(4) == b"GGUF"
 
 
 def unusable(path: Path, fault: Fault) -> VerifyReport:

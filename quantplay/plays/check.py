@@ -19,6 +19,7 @@ from quantplay.plays.business_case import Arithmetic, arithmetic
 from quantplay.plays.calibration import calibration_of, finding_faults, idle_waivers
 from quantplay.plays.check_ahead import ahead_faults, ahead_warnings
 from quantplay.plays.check_envelope import cache_faults, extra_faults, place_faults
+from quantplay.plays.check_import import import_faults
 from quantplay.plays.check_length import length_faults
 from quantplay.plays.check_memory import memory_faults
 from quantplay.plays.check_rules import (
@@ -71,7 +72,9 @@ class CheckReport(Record):
     calibration: CalibrationCheck | None = None  # None where the set can't be read
     standards: StandardsCheck | None = None  # None where none apply
     business_case: Arithmetic | None = None  # of the plan, before anything is measured; None where it has none
-    room: str | None = None  # which plays the gate's attempts leave room for; None where the gate has faults
+    room: str | None = (
+        None  # which plays the gate's attempts leave room for; None where the gate has faults, or nothing may follow
+    )
     seconds: float
 
     @property
@@ -98,6 +101,7 @@ def check_plan(path: Path, *, measured_here: bool = True, standards: Standards |
         *rule_faults(file, sets, base, measured_here),
         *finding_faults(file, calibration),
         *ahead_faults(file, sets),
+        *import_faults(file),
         *(() if free else departures),
     )
     power = power_of(file, sets)
@@ -133,7 +137,9 @@ def business_case_of(file: PlanFile) -> Arithmetic | None:
 
 def room_of(file: PlanFile) -> str | None:
     gate: Gate | None = file.parts.get("gate")
-    return room(gate.attempts, training=file.parts.get("business_case") is not None) if gate is not None else None
+    if gate is None or file.parts.get("imported") is not None:
+        return None
+    return room(gate.attempts, training=file.parts.get("business_case") is not None)
 
 
 def in_order(faults: tuple[Fault, ...], path: Path) -> tuple[Fault, ...]:

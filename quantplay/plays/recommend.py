@@ -33,6 +33,12 @@ training:
   file: training.jsonl"""
 
 
+QUANTIZE_HERE = Recommendation(
+    kind="larger type", what="Quantize the model here: take `imported` out of the plan.",
+    why="What was made elsewhere can't be made better: a mix or training starts from the full-precision model and a calibration set.",
+)  # fmt: skip
+
+
 @dataclass(frozen=True, kw_only=True)
 class TypeSize:
     """A serving type for this model, by estimate."""
@@ -88,6 +94,8 @@ def recommendations(found: Situation) -> tuple[Recommendation, ...]:
     """What is left to try, the least costly first; empty where the run did not stop short."""
     if found.decision.verdict not in SHORT or found.outcome not in (*SHORT, "rejected"):
         return ()
+    if found.plan.imported is not None:
+        return (QUANTIZE_HERE,)
     return (*mixing(found), *larger_type(found), *training(found))
 
 

@@ -86,7 +86,11 @@ def undocumented(recipe: Recipe, artifact: Artifact, file: Path) -> Iterator[Fau
             value=artifact.recipe,
             allowed=recipe.digest(),
         )
-    if recipe.format == "gguf":
+    if recipe.imported is not None:
+        from quantplay.quantizers.imported_check import imported_faults
+
+        yield from imported_faults(recipe, artifact, file)
+    elif recipe.format == "gguf":
         from quantplay.quantizers.overrides import undocumented_overrides
 
         for fault in undocumented_overrides(recipe, file):

@@ -83,7 +83,11 @@ class Recipe(Record):
     converter: Digest  # of the converter's sources
     trained: Digest | None = None  # sha256 of the master weights it is rounded from, where `model` was trained further
 
-    later = frozenset({"trained"})
+    imported: Digest | None = (
+        None  # sha256 of an artifact that was quantized elsewhere: this very file, made by nobody here
+    )
+
+    later = frozenset({"imported", "trained"})
 
 
 class Artifact(Record):

@@ -9,10 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import store_samples as samples
 from locked_models import lock_model
 
 from quantplay.engines.converter import convert, ensure_converter
 from quantplay.engines.llama_quantize import quantize_file
+from quantplay.errors import InputError
+from quantplay.handoff.replay import require_replayable
+from quantplay.plan import Plan
+from quantplay.plays.imports import artifact_of_import, recipe_of_import, required_import
+from quantplay.quantizers.imported_check import imported_faults
+from quantplay.records import Inputs, Manifest
 from quantplay.settings import settings
 from quantplay.store.registry import Store
 from tests.harness.quantize_models import number_of
@@ -96,3 +103,61 @@ def test_a_bad_file_leaves_nothing_behind(harm: str, ask: Ask, store: Store, ggu
     assert store.list_imports() == ()
     assert store.kept_files() == {}
     assert not [*store.artifacts.listing()]
+
+
+def test_a_run_refuses_what_its_plan_does_not_fit_before_it_measures(ask: Ask, store: Store, gguf: Path) -> None:
+    told = imported(ask, gguf)
+    record = store.get_import(told["sha256"])
+    assert record is not None
+    (manifest,) = store.find_manifests("model", told["base"])
+    plan = samples.plan().model_copy(
+        update={
+            "imported": told["sha256"],
+            "envelope": samples.plan().envelope.model_copy(update={"types": ("Q4_K_M",)}),
+        }
+    )
+    other = Manifest.of("calibration", "texts", ())
+    inputs = Inputs(model=manifest, calibration=other, evaluation=other, heldout=other)
+    assert required_import(store, plan, inputs) == record
+    assert required_import(store, plan.model_copy(update={"imported": None}), inputs) is None
+
+    def refused(said: str, changed: Plan = plan, there: Inputs = inputs) -> None:
+        with pytest.raises(InputError, match=said):
+            required_import(store, changed, there)
+
+    refused("is not registered", plan.model_copy(update={"imported": "0" * 64}))
+    refused(
+        "envelope.types: is not its type",
+        plan.model_copy(update={"envelope": plan.envelope.model_copy(update={"types": ("Q8_0",)})}),
+    )
+    refused(
+        "does not load it; found vllm",
+        plan.model_copy(update={"envelope": plan.envelope.model_copy(update={"runtime": "vllm"})}),
+    )
+    refused(
+        "model: is not the one that it was registered as made from", there=inputs.model_copy(update={"model": other})
+    )
+    file = store.artifacts.local_path(told["sha256"])
+    assert file is not None
+    file.unlink()
+    refused("an artifact is missing")
+
+
+def test_what_is_imported_is_checked_byte_by_byte_and_tensor_by_tensor(
+    ask: Ask, store: Store, gguf: Path, tmp_path: Path
+) -> None:
+    told = store.get_import(imported(ask, gguf)["sha256"])
+    assert told is not None
+    other = Manifest.of("model", "m", ())
+    recipe = recipe_of_import(
+        told, samples.plan(), Inputs(model=other, calibration=other, evaluation=other, heldout=other)
+    )
+    artifact = artifact_of_import(told, recipe, "theirs.gguf")
+    assert list(imported_faults(recipe, artifact, gguf)) == []
+    damaged = tmp_path / "damaged.gguf"
+    damaged.write_bytes(gguf.read_bytes()[:-1] + b"\0\0")
+    assert [fault.what for fault in imported_faults(recipe, artifact, damaged)] == ["is not the file that was imported"]
+    retyped = artifact.model_copy(update={"tensors": {**artifact.tensors, "token_embd.weight": "Q2_K"}})
+    assert [fault.where for fault in imported_faults(recipe, retyped, gguf)] == ["token_embd.weight"]
+    with pytest.raises(InputError, match="nothing to make it again with"):
+        require_replayable(recipe)

@@ -30,10 +30,10 @@ from quantplay.records import RollbackRules
 
 PILOT = Path(__file__).parents[2] / "examples" / "pilot"
 LEFT_OUT = {
-    "schema", "evaluation.allow_code", "envelope.runtime", "envelope.device", "envelope.cache_type", "updates", "training.micro_rows", "training.gradient_checkpointing",
+    "schema", "evaluation.allow_code", "envelope.runtime", "envelope.device", "envelope.cache_type", "imported", "updates", "training.micro_rows", "training.gradient_checkpointing",
     "business_case.quantizing_cost", *(f"rollback_rules.{name}" for name in RollbackRules.model_fields),
 }  # fmt: skip
-"""What only a plan file can say: one choice alone, code, which somebody reviews there, what `--update-of` writes, what only a tight memory asks for,
+"""What only a plan file can say: one choice alone, code, which somebody reviews there, what `quantplay import` and `--update-of` lead to, what only a tight memory asks for,
 and the rules of play 8."""
 
 LEAST: dict[str, Any] = {
