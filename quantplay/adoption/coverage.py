@@ -141,24 +141,26 @@ def name_of(facts: Facts, model: Digest | None) -> str | None:
     """Of the newest plan that speaks of the model."""
     if model is None:
         return None
-    names = [one.name for one in facts.tried if one.model == model]
-    names += [one.name for one in sorted(facts.packages.values(), key=lambda one: one.locked_on) if one.model == model]
+    names = [one.name for one in (*facts.tried_of.get(model, ()), *facts.packages_of.get(model, ()))]
     return names[-1] if names else None
 
 
 def state_of(facts: Facts, model: Digest | None, *, served: set[Digest], by: Mapping[Kind, int]) -> tuple[State, str]:
     """What a model is and why, a sentence. `served`: packages that served it; `by`: its volume."""
-    mine = [one for one in facts.packages.values() if one.key in served or (model is not None and one.model == model)]
+    its, runs = ((), ()) if model is None else (facts.packages_of.get(model, ()), facts.tried_of.get(model, ()))
+    mine = [
+        *its,
+        *(facts.packages[key] for key in sorted(served) if key in facts.packages and facts.packages[key] not in its),
+    ]
     if mine:
         return of_packages(mine, by)
     if by.get("unvalidated") or by.get("regressed"):
         return "unvalidated", "A quantized model serves that no package locked here speaks of."
-    ended = [one for one in facts.tried if one.model == model and model is not None]
-    said = [one for one in ended if one.outcome in SAYING]
+    said = [one for one in runs if one.outcome in SAYING]
     if said:
         return of_run(said[-1])
-    if ended:
-        return "under_way", f"{len(ended)} run{'s' if len(ended) > 1 else ''}, none with a verdict."
+    if runs:
+        return "under_way", f"{len(runs)} run{'s' if len(runs) > 1 else ''}, none with a verdict."
     return "never", "No run on record has this model." if model is not None else "Nothing on record has this name."
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Literal
+from functools import cached_property
+from typing import Literal, TypeVar
 
 from quantplay.plan import BusinessCase
 from quantplay.plays.funnel import Passage
@@ -109,6 +110,27 @@ class Facts:
     jobs: tuple[Job, ...] = ()
     went_wrong: WentWrong
     past: tuple[Past, ...] = field(default=())  # oldest first
+
+    @cached_property
+    def packages_of(self) -> Mapping[Digest, tuple[Package, ...]]:
+        """Model -> its packages, oldest first."""
+        return grouped(sorted(self.packages.values(), key=lambda one: one.locked_on))
+
+    @cached_property
+    def tried_of(self) -> Mapping[Digest, tuple[Tried, ...]]:
+        """Model -> its runs, oldest first."""
+        return grouped(self.tried)
+
+
+Of = TypeVar("Of", Package, Tried)
+
+
+def grouped(some: Iterable[Of]) -> Mapping[Digest, tuple[Of, ...]]:
+    found: dict[Digest, list[Of]] = {}
+    for one in some:
+        if one.model is not None:
+            found.setdefault(one.model, []).append(one)
+    return {model: tuple(ones) for model, ones in found.items()}
 
 
 def kind_of(row: Served, packages: Mapping[Digest, Package]) -> Kind:

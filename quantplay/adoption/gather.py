@@ -23,7 +23,7 @@ SUBJECT = "adoption"
 
 def gather(store: Store, source: Source, now: datetime) -> Facts:
     tried = store.tried_models()
-    directory = directory_of(store, tried, now)
+    directory = directory_of(store, source, tried, now)
     volume = volume_of(store, source, directory)
     return Facts(
         now=now, volume=volume, packages=directory.packages, tried=tried,
@@ -35,7 +35,7 @@ def gather(store: Store, source: Source, now: datetime) -> Facts:
     )  # fmt: skip
 
 
-def directory_of(store: Store, tried: Sequence[Tried], now: datetime) -> Directory:
+def directory_of(store: Store, source: Source, tried: Sequence[Tried], now: datetime) -> Directory:
     entries, cases = store.find_packages(), store.business_cases()
     trained = {one.package for one in tried if one.left_at == "training"}
     packages: dict[Digest, Package] = {}
@@ -54,10 +54,15 @@ def directory_of(store: Store, tried: Sequence[Tried], now: datetime) -> Directo
     for one in tried:
         if one.model is not None:
             models |= {one.name: one.model, one.source: one.model, one.model: one.model}
+    imports: dict[str, Digest] = {}
+    for elsewhere in store.list_imports():  # newest first
+        for name in (elsewhere.key, elsewhere.told.name):
+            imports.setdefault(name, elsewhere.told.base)
     policies = store.policies_there()
+    to_split = sorted({one.endpoint for one in policies} & source.unsplit)
     return Directory(
         packages=packages, named=named, models=models, policies={(one.endpoint, one.revision): one for one in policies},
-        changes={name: store.traffic_changes(name) for name in sorted({one.endpoint for one in policies})}, now=now,
+        changes={name: store.traffic_changes(name) for name in to_split}, now=now, imports=imports,
     )  # fmt: skip
 
 

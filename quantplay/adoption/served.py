@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 
 from quantplay.adoption.facts import Arm, Package, Served
@@ -42,6 +42,12 @@ class Directory:
     policies: Mapping[tuple[str, int], Policy]
     changes: Mapping[str, tuple[Change, ...]]  # endpoint -> its traffic, oldest first
     now: datetime
+    imports: Mapping[str, Digest] = field(
+        default_factory=dict
+    )  # name or SHA-256 of what was quantized elsewhere -> its base model
+
+    def imported(self, name: str) -> Digest | None:
+        return beginning_with(name, self.imports)
 
     def package(self, name: str | None) -> Digest | None:
         return None if name is None else beginning_with(name, self.named)
@@ -113,10 +119,13 @@ def of_name(one: Told, directory: Directory) -> Served:
         return served("full_precision", known)
     if one.package is not None:
         key = directory.package(one.package)
-        return served("quantized", (directory.packages[key].model if key else None) or known, key)
+        base = directory.packages[key].model if key else directory.imported(one.package)
+        return served("quantized", base or known, key)
     key = directory.package(one.name)
     if key is not None:
         return served("quantized", directory.packages[key].model, key)
+    if known is None and (base := directory.imported(one.name)) is not None:
+        return served("quantized", base)
     quantized = [policy for policy in directory.policies.values() if policy.quantized_model == one.name]
     full = [policy for policy in directory.policies.values() if policy.full_precision_model == one.name]
     if quantized and not full and len({policy.package for policy in quantized}) == 1:

@@ -32,6 +32,11 @@ class Source:
     since: date
     told: tuple[Told, ...] | None
 
+    @property
+    def unsplit(self) -> frozenset[str]:
+        """Endpoints whose arms it does not tell apart."""
+        return frozenset(one.name for one in self.told or () if one.is_endpoint and one.package is None)
+
 
 def read_source(text: str | None, since: date | None, now: datetime) -> Source:
     """`text`: a CSV file, prometheus:URL, or nothing for our gateways; `since`: by default thirty days with today, UTC.
@@ -60,9 +65,8 @@ def volume_of(store: Store, source: Source, directory: Directory) -> Volume:
         return of_gateways(store, source, directory)
     ever = tuple(resolved(source.told, directory))
     rows = tuple(row for row in ever if row.day is not None and row.day >= source.since)
-    split = any(one.is_endpoint and one.package is None for one in source.told)
     notes = [f"What {source.words} leaves out is not known."]
-    if split:
+    if source.unsplit:
         notes.append("Endpoints whose arms it does not tell apart are split by the share of traffic in force that day.")
     if source.kind == "prometheus":
         notes.append("vLLM servers alone; Prometheus has what its retention left, from each counter's first sample on.")

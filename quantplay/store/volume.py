@@ -81,9 +81,7 @@ SELECT r.id::text AS run, pl.name, pl.model AS source, e.body#>>'{inputs,model}'
     r.started_at, r.finished_at, w.moves AS wrong_moves
 FROM quantplay.runs r
 JOIN quantplay.plans pl ON pl.key = r.plan
-LEFT JOIN LATERAL (
-    SELECT body FROM quantplay.events WHERE kind = :opened AND subject = r.id::text ORDER BY seq LIMIT 1
-) e ON true
+LEFT JOIN quantplay.events e ON e.kind = :opened AND e.subject = r.id::text
 LEFT JOIN LATERAL (
     SELECT en.body->'wrong_moves' AS moves FROM quantplay.run_plays rp JOIN quantplay.envelopes en ON en.key = rp.key
     WHERE rp.run = r.id AND rp.play = 'envelope' AND r.outcome = 'declined' ORDER BY rp.started_at DESC LIMIT 1

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import pandas as pd
@@ -19,14 +18,11 @@ from test_store_revalidations import revalidation
 
 from quantplay.adoption import MEASURED, SUBJECT, Adoption, adoption, read_source
 from quantplay.adoption.page import adoption_page
-from quantplay.cli import console as consoles
-from quantplay.cli.failures import exit_code_of
 from quantplay.live.release import release, roll_back
 from quantplay.live.retention import tidy
 from quantplay.plan import BusinessCase
-from quantplay.records import FileEntry, Manifest
+from quantplay.records import FileEntry, Import, Manifest
 from quantplay.records.traffic import CounterRow, PolicyRevision, ServedArm
-from quantplay.settings import Settings, settings
 from quantplay.store.registry import Store
 
 NOW = datetime.now(UTC).replace(second=0, microsecond=0)
@@ -208,6 +204,24 @@ def test_a_file_names_packages_by_all_their_names(store: Store, tmp_path: Path) 
     assert any("split by the share" in note for note in found.notes)
 
 
+def test_what_was_quantized_elsewhere_is_never_validated(store: Store, tmp_path: Path) -> None:
+    told = Import(
+        sha256="c" * 64, name="theirs", base="d" * 64, base_source="org/chat", format="gguf", type="Q4_K_M", nominal_bits=4, group_size=32,
+        bits_per_weight=4.8, size_bytes=9, file_name="theirs.gguf", files=(), tensors={}, full_precision=(), words={}, origin="",
+        said_by="ada", at=NOW.isoformat(),
+    )  # fmt: skip
+    store.register_import(told)
+    path = tmp_path / "usage.csv"
+    path.write_text(
+        f"model,day,requests,package\ntheirs,{NOW.date()},30,\nchat,{NOW.date()},50,{'c' * 12}\nbert,{NOW.date()},20,\n"
+    )
+    found = looked(store, str(path))
+    assert (found.coverage.by["unvalidated"], found.coverage.by["untold"], found.coverage.unattributed) == (80, 20, 20)
+    assert [(one.places, one.model, one.requests, one.state) for one in found.models] == [
+        (("chat", "theirs"), told.base, 80, "unvalidated"), (("bert",), None, 20, "never"),
+    ]  # fmt: skip
+
+
 def test_every_number_of_queries_is_the_same_however_many_packages(store: Store) -> None:
     def queries() -> int:
         sent: list[str] = []
@@ -241,36 +255,16 @@ def test_weekly_looks_are_remembered_by_their_source(store: Store) -> None:
 # --- the command -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def ask(
-    store: Store, database_settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Callable[..., str]]:
-    monkeypatch.setenv("QUANTPLAY_DATABASE_URL", str(database_settings.database_url))
-    monkeypatch.setenv("QUANTPLAY_HOME", str(database_settings.home))
-    settings.cache_clear()
-
-    def run(*, code: int = 0, json: bool = False, **arguments: Any) -> str:
-        consoles.console.cache_clear()
-        consoles.errors_console.cache_clear()
-        found = exit_code_of("adoption", arguments, json=json)
-        said = capsys.readouterr()
-        assert found == code, said
-        return said.out if code == 0 or json else said.err
-
-    yield run
-    settings.cache_clear()
-
-
 def test_the_command_says_it_in_words_in_json_and_in_a_picture(
     ask: Callable[..., str], store: Store, tmp_path: Path
 ) -> None:
-    assert ask().startswith("Nothing was run here")
+    assert ask("adoption").startswith("Nothing was run here")
     revision = serve(store, "support", lock_model(store, "desk"))
     count(store, "support", revision, 0, quantized=75, full=25)
-    assert ask().startswith("Validated quantized models served 75.0 % of 100 requests")
-    body = json.loads(ask(json=True))
+    assert ask("adoption").startswith("Validated quantized models served 75.0 % of 100 requests")
+    body = json.loads(ask("adoption", json=True))
     assert Adoption.model_validate(body).coverage.covered == 0.75
-    ask(picture=tmp_path / "adoption.svg", html=tmp_path / "adoption.html")
+    ask("adoption", picture=tmp_path / "adoption.svg", html=tmp_path / "adoption.html")
     assert "75.0 % covered, 100 requests" in (tmp_path / "adoption.svg").read_text()
     assert (
         "Validated quantized models served 75.0\u00a0% of 100 requests</h1>" in (tmp_path / "adoption.html").read_text()
@@ -278,15 +272,15 @@ def test_the_command_says_it_in_words_in_json_and_in_a_picture(
 
 
 def test_the_command_refuses_what_it_cant_use(ask: Callable[..., str], tmp_path: Path) -> None:
-    assert "--since is no date" in ask(code=2, since="monday")
-    assert "not come yet" in ask(code=2, since="2999-01-01")
+    assert "--since is no date" in ask("adoption", code=2, since="monday")
+    assert "not come yet" in ask("adoption", code=2, since="2999-01-01")
     bad = tmp_path / "usage.csv"
     bad.write_text("model,day,requests\nm,never,1\nm,2026-11-01,none\n")
-    said = ask(code=2, volume=str(bad))
+    said = ask("adoption", code=2, volume=str(bad))
     assert "usage.csv:2" in said
     assert "usage.csv:3" in said
-    assert "Prometheus does not answer" in ask(code=3, volume="prometheus:http://127.0.0.1:1")
-    assert "no volume to draw" in ask(code=2, picture=tmp_path / "x.svg")
+    assert "Prometheus does not answer" in ask("adoption", code=3, volume="prometheus:http://127.0.0.1:1")
+    assert "no volume to draw" in ask("adoption", code=2, picture=tmp_path / "x.svg")
 
 
 @needs_browser
