@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup pilot test lint lock clean
+.PHONY: help setup pilot test lint site lock clean
 
 # Threads that wait spin by default; beside one busy core that makes llama.cpp 25 times slower.
 export OMP_WAIT_POLICY ?= passive
@@ -32,6 +32,9 @@ lint: setup ## ruff, pyright and the import contracts
 	@.venv/bin/ruff format --check
 	@.venv/bin/pyright
 	@.venv/bin/lint-imports
+
+site: setup ## the documents, with a reference from the code, as a site in build/site
+	@.venv/bin/python infra/site/build.py
 
 lock: setup ## choose new versions within pyproject's ranges and write requirements.lock
 	@.venv/bin/python infra/setup/lock.py

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from quantplay.audit.answers import Kind
 from quantplay.errors import InputError
+from quantplay.store.catalogue import key_in
 from quantplay.store.registry import Store
 
 HEX = re.compile(r"^[0-9a-f-]+$")
@@ -39,7 +40,7 @@ def matching(store: Store, text: str) -> list[tuple[Kind, str]]:
     found: list[tuple[Kind, str]] = [
         ("endpoint", one.endpoint) for one in store.traffic_policies() if one.endpoint == text
     ]
-    low = text.lower()
+    low = key_in(text).lower()
     if not HEX.match(low):
         return found
     packages = store.locked_packages()

@@ -67,7 +67,7 @@ def shipping(facts: Facts) -> Iterator[Answer]:
         "before shipping", "Is no alarm raised?", ml, None if decision is None else not decision.alarms,
         *([facts.shows("decision", decision.alarms[0].text if decision.alarms else "no alarm")] if decision else []),
         why=decision.alarms[0].text if decision and decision.alarms else "", ask="No decision is on record.",
-        fix="read the answers that changed: quantplay show RUN",
+        fix="read the answers that changed: quantplay show RUN --answers 20",
     )  # fmt: skip
     yield from signatures(facts)
     package = facts.package

@@ -50,9 +50,12 @@ def root(
 @app.command()
 def init(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where plan.yaml goes; made if need be.")] = Path(),
+    from_pilot: Annotated[
+        bool, typer.Option("--from-pilot", help="The pilot's plan with its model and data, to replace piece by piece.")
+    ] = False,
 ) -> None:
     """Write a commented plan.yaml to start from. Overwrites nothing."""
-    start("init", folder=folder)
+    start("init", folder=folder, from_pilot=from_pilot)
 
 
 @app.command()
@@ -153,10 +156,13 @@ def show(
         str, typer.Argument(metavar="[RUN]", help="First characters of a run's id; without it, a table of runs.")
     ] = "",
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Runs in the table.")] = 20,
+    answers: Annotated[
+        int, typer.Option(metavar="N", min=0, max=100_000, help="N answers of RUN that changed too, lost ones first.")
+    ] = 0,
     json: AsJson = False,
 ) -> None:
     """Show what was run. All runs, or one with its plays, gate, reasons and package."""
-    start("show", run=run, limit=limit, json=json)
+    start("show", run=run, limit=limit, answers=answers, json=json)
 
 
 @app.command()

@@ -118,6 +118,8 @@ def backward_parts(found: Audit, causes: Sequence[Cause]) -> Iterator[Renderable
             body.append(f"\nAccepted: {one.reason}", style="yellow")
         if one.evidence:
             body.append(f" [{evidence_words(one.evidence)}]", style="dim")
-        body.append(f"\nWeight {cause.score:g} of 10. ", style="dim").append(f"Do this: {cause.first}")
+        body.append(f"\nWeight {cause.score:g} of 10. ", style="dim").append(
+            f"Do this: {cause.first}" if cause.first else ""
+        )
         yield text
         yield Padding(body, (0, 0, 0, 3))

@@ -84,10 +84,12 @@ def predicted_parts(
         if plan is None or choice is None or artifact is None:
             continue
         kind = artifact.type
-        columns = [(kind, "text"), ("predicted", "right"), ("measured", "right"), ("off by", "right")]
-        yield table_of("Predicted and measured", columns, (
-            [one.what, f"{one.predicted:,.4g} {one.unit}", f"{one.measured:,.4g} {one.unit}", f"{one.error:+.0%}"]
-            for one in compare(choice, kind, evaluation.performance, evaluation.reference_performance)
-        ))  # fmt: skip
+        compared = compare(choice, kind, evaluation.performance, evaluation.reference_performance)
+        if compared:  # a mix was not among the candidates
+            columns = [(kind, "text"), ("predicted", "right"), ("measured", "right"), ("off by", "right")]
+            yield table_of("Predicted and measured", columns, (
+                [one.what, f"{one.predicted:,.4g} {one.unit}", f"{one.measured:,.4g} {one.unit}", f"{one.error:+.0%}"]
+                for one in compared
+            ))  # fmt: skip
         for sentence in win_sentences(plan.envelope, choice, evaluation, artifact):
             yield Text(sentence)

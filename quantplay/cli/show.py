@@ -7,8 +7,9 @@ import json as json_library
 from quantplay.errors import InputError
 
 
-def command(run: str, limit: int, json: bool = False) -> int:
+def command(run: str, limit: int, answers: int = 0, json: bool = False) -> int:
     from quantplay.cli.console import console
+    from quantplay.cli.render_answers import answers_body, answers_parts
     from quantplay.cli.render_runs import run_view, runs_table
     from quantplay.cli.run_records import records_of
     from quantplay.settings import settings
@@ -21,9 +22,12 @@ def command(run: str, limit: int, json: bool = False) -> int:
                 raise InputError("there is no such run", value=run, fix="`quantplay show` lists the runs")
             records = records_of(store, found)
             if json:
-                print(json_library.dumps(records.body(), indent=2))
+                told = {"answers": answers_body(records, answers)} if answers else {}
+                print(json_library.dumps(records.body() | told, indent=2))
                 return 0
             console().print(run_view(records, console().width))
+            for part in answers_parts(records, answers) if answers else ():
+                console().print(part)
             if records.package and records.awaiting is None:
                 print(f"package: {records.package.path}")
             return 0

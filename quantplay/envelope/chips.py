@@ -173,12 +173,13 @@ def kernel_of(kind: str, format_name: str, runtime: str, chip: Chip | None) -> K
 
 
 def find_chip(wanted: str) -> tuple[str, Chip]:
-    """The row whose name is or contains `wanted`; * and ? stand for anything. Raises InputError on none or several."""
+    """The row whose name is `wanted`, with or without the maker's, or contains it; * and ? stand for anything. InputError on none or several."""
     plain = " ".join(wanted.casefold().split())
     names = {name.casefold(): name for name in CHIPS}
-    found = [names[plain]] if plain in names else [
-        name for low, name in names.items() if fnmatchcase(low, plain) or plain in low
-    ]  # fmt: skip
+    found = (
+        [name for low, name in names.items() if plain in (low, low.partition(" ")[2])]
+        or [name for low, name in names.items() if fnmatchcase(low, plain) or plain in low]
+    )  # fmt: skip
     if len(found) != 1:
         what = "several chips of the table have this name" if found else "no such chip in the table"
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -13,6 +14,8 @@ from sqlalchemy import Connection
 from quantplay.errors import InputError
 from quantplay.records import Digest, Fingerprint, StandingStatus
 from quantplay.store import aliases
+
+PACKAGE_FOLDER = re.compile(r"(?:.*/)?[a-z0-9][a-z0-9_-]*-([0-9a-f]{12})/?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,9 +205,16 @@ def fingerprint(text: str) -> Fingerprint:
     return Fingerprint.model_validate_json(text)
 
 
+def key_in(text: str) -> str:
+    """The key that a package folder's name or path ends with; `text` itself where it is neither."""
+    found = PACKAGE_FOLDER.fullmatch(text)
+    return found[1] if found else text
+
+
 def named(connection: Connection, name: str) -> Entry:
-    """The one locked package of this alias, or whose key starts so. Raises InputError where there is none, or several."""
+    """The one locked package of this alias or folder, or whose key starts so. Raises InputError where there is none, or several."""
     told = aliases.newest(connection, name) if "/" in name else None
+    name = key_in(name) if told is None else name
     if "/" in name and told is None:
         raise InputError("nothing has this name", value=name, fix="`quantplay registry alias --list` lists the names")
     found = find(connection, Wanted(key=told.package if told is not None else name.lower()))

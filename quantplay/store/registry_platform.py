@@ -12,6 +12,7 @@ from quantplay.records import (
     Revalidation,
 )
 from quantplay.store import (
+    catalogue,
     incidents,
     jobs,
     records,
@@ -35,9 +36,9 @@ class PlatformRegistry(RecordRegistry):
 
     @patiently
     def locked_packages(self, prefix: str = "") -> tuple[LockedPackage, ...]:
-        """Every package that a run locked, newest first; `prefix`: first characters of its key."""
+        """Every package that a run locked, newest first; `prefix`: first characters of its key, or its folder."""
         with self._begin() as connection:
-            return revalidations.locked(connection, prefix)
+            return revalidations.locked(connection, catalogue.key_in(prefix))
 
     @patiently
     def put_revalidation(self, found: Revalidation, measured: Evaluation | None) -> tuple[str, Incident | None]:

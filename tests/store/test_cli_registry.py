@@ -9,8 +9,10 @@ from io import StringIO
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from locked_models import lock_model
 
+from quantplay.audit import find
 from quantplay.cli.registry_export import frame
 from quantplay.cli.release import folder_of
 from quantplay.plays.catalogue import COLUMNS
@@ -72,6 +74,16 @@ def test_one_package_in_full(ask: Ask, store: Store) -> None:
     }
     assert [one["name"] for one in body["alias_history"]] == ["desk/production"]
     assert "no locked package has this key" in ask("registry_show", code=2, package="ffff")
+
+
+@pytest.mark.parametrize("written", ["desk-{}", "/p/desk-{}", "/p/desk-{}/", "{}"])
+def test_a_package_is_found_by_its_folder_too(ask: Ask, store: Store, written: str) -> None:
+    key = lock_model(store, "desk")
+    lock_model(store, "other")
+    text = written.format(key[:12])
+    assert json.loads(ask("registry_show", package=text, json=True))["package"] == key
+    assert find(store, text) == ("package", key)
+    assert [one.key for one in store.locked_packages(text)] == [key]
 
 
 def test_packages_side_by_side(ask: Ask, store: Store) -> None:

@@ -182,3 +182,25 @@ def test_doctor_says_that_all_is_well_and_starts_nothing(tmp_path: Path) -> None
 def test_down_with_nothing_running(tmp_path: Path) -> None:
     done = quantplay("down", home=tmp_path)
     assert (done.returncode, done.stdout) == (0, "nothing was running\n")
+
+
+def test_a_plan_begun_from_the_pilot_is_whole_and_its_own(tmp_path: Path) -> None:
+    done = quantplay("init", tmp_path / "My Desk", "--from-pilot", home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "My Desk"
+    plan = read_plan(folder / "plan.yaml")
+    assert (plan.name, plan.profile) == ("my-desk", "internal")
+    for path in (
+        plan.model.source,
+        plan.calibration.file,
+        plan.calibration.traffic,
+        plan.evaluation.gate,
+        plan.evaluation.dev,
+    ):
+        assert (folder / str(path)).exists(), path
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    again = quantplay("init", folder, "--from-pilot", home=tmp_path)
+    assert again.returncode == 2
+    assert "name another folder" in again.stderr
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []

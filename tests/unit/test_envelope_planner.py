@@ -194,6 +194,7 @@ def test_every_chip_has_a_source_and_numbers(name: str, chip: Any) -> None:
     assert chip.tflops["int8"] >= chip.tflops["bfloat16"] > 0
     assert ("fp8" in chip.tflops) == (chip.architecture in FP8_UNITS)
     assert find_chip(name.upper()) == (name, chip)
+    assert find_chip(name.partition(" ")[2]) == (name, chip)  # an L4 is no L40S
 
 
 @pytest.mark.parametrize("wanted", ["NVIDIA", "", "Z80", "nvidia l*"])
