@@ -25,6 +25,7 @@ from rich.console import Console
 
 from benchmarks.live_lab import ground
 from benchmarks.report import at_most, finish, print_table, quick_asked
+from quantplay.adoption import adoption, read_source
 from quantplay.cli.packages import body_of, packages_table
 from quantplay.cli.registry_history import history_table
 from quantplay.envelope.hardware import measure_fingerprint
@@ -125,6 +126,7 @@ def pages(get: Callable[[str], None], keys: list[str]) -> Iterator[tuple[str, Ca
         "page: search, none": "/?text=nobody", "page: type and bits": "/?type=Q4_K_M&bits=4", "page: state, all are": "/?state=confirmed",
         "page: state, none is": "/?state=regressed", "page: one package": f"/packages/{middle}", "page: funnel": "/funnel",
         "page: incidents": "/incidents", "page: to sign": "/sign", "page: endpoints": "/endpoints",
+        "page: adoption": "/adoption",
     }.items():  # fmt: skip
         yield name, partial(get, address)
 
@@ -172,6 +174,7 @@ def main() -> int:
             "all_that_there_are_seconds": timed(lambda: stood(store.find_packages(), HERE, NOW)),
             "table_of_all_seconds": timed(lambda: told(everything)),
             "data_frame_seconds": timed(lambda: data_frame(everything)),
+            "adoption_when_no_look_is_kept_seconds": timed(lambda: adoption(store, read_source(None, None, NOW), NOW)),
             "stack_of_this_machine_seconds": timed(lambda: measure_fingerprint(1)),
         }
     assert len(everything) == models

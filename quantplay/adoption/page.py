@@ -42,11 +42,11 @@ def adoption_page(found: Adoption) -> str:
     return environment().get_template("page.html.jinja").render(found=found, css=css, fragment=adoption_fragment(found))
 
 
-def adoption_fragment(found: Adoption) -> Markup:
-    """What stands in a page's `main`; it takes chart.css and report.css, and no inline style."""
+def adoption_fragment(found: Adoption, packages: str = "") -> Markup:
+    """What stands in a page's `main`; it takes chart.css and report.css, and no inline style. packages: where a package's page is, by its key."""
     return Markup(  # noqa: S704 - the template escapes
         environment().get_template("fragment.html.jinja").render(
-            found=found, tiles=tiles(found), most=MOST, volume=volume_chart(found),
+            found=found, tiles=tiles(found), most=MOST, volume=volume_chart(found), packages=packages,
             beside=[one for one in (weeks_chart(found), months_chart(found)) if one is not None],
         )
     )  # fmt: skip

@@ -2,5 +2,6 @@
 
 app.py      addresses, headers, refusals          list.py     the models that are looked for, a page at a time
 package.py  one package in full                   run.py      a run that waits for signatures
-around.py   funnel, incidents, endpoints          serve.py    the process
+around.py   funnel, incidents, endpoints          adoption.py how far quantization has come
+serve.py    the process
 """

@@ -25,6 +25,7 @@ from quantplay.errors import InputError, QuantplayError, ServiceUnavailable
 from quantplay.store.catalogue import Entry
 from quantplay.store.registry import Store
 from quantplay.web import around, run
+from quantplay.web.adoption import Looks
 from quantplay.web.asked import RUNTIMES, STATES, asked
 from quantplay.web.drawing import css, draw
 from quantplay.web.list import page_of
@@ -68,7 +69,7 @@ def app_of(site: Site, names: Iterable[str] = ()) -> OnlyKnownHosts:
     pages = {
         "/": models, "/packages/{name:path}": package, "/reports/{name}": report_of_package, "/sign": to_sign,
         "/runs/{name}": one_run, "/runs/{name}/report": report_of_run, "/endpoints": endpoints, "/incidents": incidents,
-        "/funnel": funnel,
+        "/funnel": funnel, "/adoption": adoption_page(Looks()),
     }  # fmt: skip
     routes = [Route(path, page(draws)) for path, draws in pages.items()]
     routes += [Route("/style.css", style), Route("/healthz", lambda _: PlainTextResponse("ok\n"))]
@@ -132,6 +133,10 @@ def incidents(site: Site, _: Request) -> str:
 
 def funnel(site: Site, _: Request) -> str:
     return draw("funnel", "/funnel", rows=around.funnel_of(site.open()))
+
+
+def adoption_page(looks: Looks) -> Callable[[Site, Request], str]:
+    return lambda site, _: draw("adoption", "/adoption", part=looks.newest(site.open))
 
 
 # --- reports ---------------------------------------------------------------------------------------------------------

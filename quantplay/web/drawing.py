@@ -19,6 +19,7 @@ from quantplay.web.package import STANDING_TONES, TONES, identified, serving_wor
 TEMPLATES = Path(__file__).parent / "templates"
 MENU = (
     ("/", "Models"), ("/sign", "To sign"), ("/endpoints", "Endpoints"), ("/incidents", "Incidents"), ("/funnel", "Funnel"),
+    ("/adoption", "Adoption"),
 )  # fmt: skip
 
 
