@@ -15,6 +15,8 @@ MistakeName = Literal[
     "no_task_evaluation", "generic_calibration", "too_aggressive_too_soon", "no_kernel_support", "not_measured_on_target",
     "format_mismatch", "no_rollback_plan",
 ]  # fmt: skip
+QUANTIZE_HERE = "quantize the base model here, by a plan without `imported`"
+"""The fix of what nobody can tell of an artifact that was quantized elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from quantplay.audit.answers import Answer, line
+from quantplay.audit.answers import QUANTIZE_HERE, Answer, line
 from quantplay.audit.facts import Facts
 from quantplay.audit.mistakes.calibration import uses_calibration
 from quantplay.plan import WAIVABLE
@@ -40,7 +40,7 @@ def calibration(facts: Facts) -> Iterator[Answer]:
     for rule in RULES:
         yield by_rule(facts, rule, owner)
     recipe, own = facts.recipe, facts.manifests.get("calibration")
-    known = recipe is not None and own is not None and check is not None
+    known = recipe is not None and own is not None and check is not None and not facts.imported
     same = (
         recipe is not None
         and own is not None
@@ -50,7 +50,10 @@ def calibration(facts: Facts) -> Iterator[Answer]:
     yield line(
         "calibration", "Is the checked set the one the quantizer read?", owner, same if known else None,
         *([facts.shows("recipe", f"calibration {recipe.calibration[:12]}, {recipe.calibration_samples} samples")] if recipe else []),
-        why="Pinned, checked and read sets are not one and the same.", ask="It takes recipe, manifest and check to tell.", fix=FIX,
+        why="Pinned, checked and read sets are not one and the same.",
+        fix=QUANTIZE_HERE if facts.imported else FIX,
+        ask="It was quantized elsewhere: which texts were read is not known here." if facts.imported
+        else "It takes recipe, manifest and check to tell.",
     )  # fmt: skip
 
 

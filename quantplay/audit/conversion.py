@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from quantplay.audit.answers import Answer, line
+from quantplay.audit.answers import QUANTIZE_HERE, Answer, line
 from quantplay.audit.facts import Facts, bits_of
 from quantplay.audit.mistakes.aggressive import signed_case
 from quantplay.audit.mistakes.formats import fits_runtime
@@ -16,15 +16,16 @@ PLANNED = "the plan names it, with a business case and a plan for training"
 def conversion(facts: Facts) -> Iterator[Answer]:
     ml, recipe, artifact = facts.owner("ml_engineer"), facts.recipe, facts.artifact
     made = artifact.recipe == recipe.digest() if artifact is not None and recipe is not None else None
+    elsewhere = facts.imported
     yield line(
-        "conversion", "Is the recipe recorded that makes these bytes again?", ml, made,
+        "conversion", "Is the recipe recorded that makes these bytes again?", ml, made and not elsewhere,
         *([facts.shows("recipe", f"{recipe.method}, {len(recipe.versions)} versions, seed {recipe.seed}")] if recipe else []),
-        why="The artifact names another recipe.", ask="It takes artifact and recipe to tell.", fix="quantplay replay PACKAGE",
+        why="It was quantized elsewhere and imported." if elsewhere else "The artifact names another recipe.", ask="It takes artifact and recipe to tell.", fix=QUANTIZE_HERE if elsewhere else "quantplay replay PACKAGE",
     )  # fmt: skip
     yield line(
         "conversion", "Does the recipe pin the versions of all that wrote it?", ml, None if recipe is None else bool(recipe.versions),
         *([facts.shows("recipe", ", ".join(f"{name} {said}" for name, said in sorted(recipe.versions.items())[:3]))] if recipe else []),
-        why="The recipe names no version.", ask="No recipe is on record.", fix="quantplay run PLAN",
+        why="The recipe names no version.", ask="No recipe is on record.", fix=QUANTIZE_HERE if elsewhere else "quantplay run PLAN",
     )  # fmt: skip
     yield line(
         "conversion", "Does the serving runtime load the format?", ml, fits_runtime(facts),

@@ -138,6 +138,11 @@ class Facts:
         return self.mix is not None or (named and self.recipe is not None and self.recipe.trained is None)
 
     @property
+    def imported(self) -> bool:
+        """Whether it was quantized elsewhere: nobody here knows how, or with which texts."""
+        return self.recipe is not None and self.recipe.imported is not None
+
+    @property
     def trained(self) -> bool:
         return self.recipe is not None and self.recipe.trained is not None
 

@@ -82,12 +82,14 @@ def folder_of(package: Path) -> Path:
         if newest is not None:
             return Path(store.package_named(newest.package).path)
         imported = store.find_import(name)
+        validated = (
+            store.package_named(imported.package) if imported is not None and imported.package is not None else None
+        )
     if imported is not None:
         raise InputError(
             "an imported artifact is no package, and only a package can be released", value=f"{imported.told.name}: {imported.why}",
             allowed="a package's folder or .tar, or its alias",
-            fix="release the package of a run that judged it"
-            if imported.validated
+            fix=f"name its package: {validated.path}" if validated is not None
             else f"write `imported: {imported.key}` into a plan, and `quantplay run` it",
         )  # fmt: skip
     return package

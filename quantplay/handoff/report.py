@@ -246,7 +246,7 @@ def recipe_facts(results: RunResults) -> list[tuple[str, str]]:
     if recipe and recipe.imported:
         facts += [
             ("Method", f"quantized elsewhere and imported as {recipe.format} {recipe.type}: how it was made, and with which texts, is not known here"),
-            ("Left unquantized", ", ".join(recipe.higher_precision) or "no matrix"),
+            ("Left unquantized", "; ".join(recipe.higher_precision)),
         ]  # fmt: skip
     elif recipe:
         facts += [

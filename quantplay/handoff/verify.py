@@ -198,6 +198,8 @@ def checks_for(package: OpenPackage) -> Iterator[tuple[str, Check]]:
             continue
         if check.__name__ == "calibration_agrees" and not checks_calibration_again(package):
             sentence = f"{layout.CALIBRATION} records no defect but those the plan accepts, and the decision shows them"
+        if check.__name__ == "artifact_agrees" and package.recipe.imported is not None:
+            sentence = "the artifact is the imported file that recipe and plan name, each tensor stored as recorded"
         if check.__name__ == "inputs_agree" and not package.carries_sources:
             sentence = "recipe and baseline name the pinned model, calibration and evaluation sets"
         yield sentence, check

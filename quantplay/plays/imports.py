@@ -21,6 +21,7 @@ from quantplay.store.registry import Store
 
 LONGEST_NAME = 200
 METHOD = "imported"  # of a recipe
+VECTORS = "vectors and whatever else the artifact's list of tensors shows so"
 
 
 def import_artifact(
@@ -125,7 +126,7 @@ def recipe_of_import(told: Import, plan: Plan, inputs: Inputs) -> Recipe:
     return Recipe(
         format=told.format, type=told.type, method=METHOD, bits_per_weight=TYPES[told.type].bits_per_weight,
         bits_activations=8 if told.type in ROUNDS_ACTIVATIONS else 16, group_size=told.group_size, importance_matrix=False,
-        tensor_types={}, higher_precision=told.full_precision, model=inputs.model.content, calibration=inputs.calibration.content,
+        tensor_types={}, higher_precision=(*told.full_precision, VECTORS), model=inputs.model.content, calibration=inputs.calibration.content,
         calibration_samples=0, calibration_tokens=0, seed=plan.seed, threads=1, versions={}, converter=NO_CONVERTER,
         imported=told.sha256,
     )  # fmt: skip

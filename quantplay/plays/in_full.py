@@ -66,7 +66,13 @@ def lineage_of(store: Store, one: Listed, run: Run | None) -> list[Step]:
         for play in (run.plays if run is not None else ())
     ]  # fmt: skip
     if entry.sha256 is not None:
-        steps.append(Step(what="file", key=entry.sha256, told=f"{entry.format} {entry.type}, made with {entry.method}"))
+        steps.append(
+            Step(
+                what="file",
+                key=entry.sha256,
+                told=f"{entry.format} {entry.type}, {'quantized elsewhere' if entry.method == 'imported' else f'made with {entry.method}'}",
+            )
+        )
     steps.append(Step(what="manifest", key=entry.manifest, told=entry.path))
     if entry.newest is not None:
         steps.append(

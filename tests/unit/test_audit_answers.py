@@ -132,6 +132,22 @@ def test_a_line_says_no_without_any_of_the_seven(question: str, facts: Callable[
     assert (line.answer, bool(line.why), bool(line.fix), found.mistakes) == ("no", True, True, ())
 
 
+def test_what_was_quantized_elsewhere_is_not_said_to_be_made_well_or_badly() -> None:
+    unknown = {"imported": digest("theirs"), "method": "imported", "versions": {}, "calibration_samples": 0}
+    for kind, serving in (("Q4_K_M", "gguf"), ("W4A16", "compressed-tensors")):
+        run = CLEAN.record("recipe", type=kind, format=serving, **unknown)
+        found = answered(run.record("artifact", type=kind, format=serving).facts())
+        said = {one.question: (one.answer, one.why) for one in found.answers}
+        assert said["Is the recipe recorded that makes these bytes again?"] == (
+            "no",
+            "It was quantized elsewhere and imported.",
+        )
+        assert said["Is the checked set the one the quantizer read?"][0] == "unknown"
+        assert "Is the method calibrated, or does it do without?" not in said
+        assert not {"generic_calibration"} & {one.name for one in found.mistakes}
+        assert not any("was made by imported" in one.why for one in found.mistakes)
+
+
 def released(**changes: object) -> Facts:
     rules = policy(**changes)
     return CLEAN.facts(kind="endpoint", releases=(Release(endpoint="chat", revision=1, policy=rules, traffic=None),))

@@ -91,6 +91,24 @@ def test_a_plan_that_cannot_run(tmp_path: Path, old: str, new: str, fragment: st
     assert found[0].where in {f"{tmp_path / 'plan.yaml'}:{line}" for line in lines}
 
 
+IMPORTED = PLAN.replace("[Q4_K_M, Q5_K_M]", "[Q4_K_M]") + f"imported: {'0a' * 32}\n"
+
+
+def test_a_plan_for_an_imported_artifact_asks_for_nothing_that_makes_another(tmp_path: Path) -> None:
+    report = checked(tmp_path / "good", IMPORTED)
+    assert report.faults == ()
+    assert report.room is None
+    bad = (
+        IMPORTED.replace("[Q4_K_M]", "[]").replace("attempts: 1", "attempts: 2")
+        + "mixed_precision: {growth_percent: 10}\n"
+    )
+    faults = checked(tmp_path / "bad", bad).faults
+    assert told(faults, "envelope.types: an imported artifact has one type")
+    assert told(faults, "gate.attempts: an imported artifact is looked at once")
+    assert told(faults, "mixed_precision: would make another artifact")
+    assert told(checked(tmp_path / "short", PLAN + "imported: 0a0a\n").faults, "imported")
+
+
 def test_a_slice_the_plan_forgot_and_one_the_data_lacks(tmp_path: Path) -> None:
     def spoil(folder: Path) -> None:
         rows = rows_of(folder / "gate.jsonl")

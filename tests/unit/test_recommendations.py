@@ -51,6 +51,12 @@ def told(found: Situation, kind: str) -> list[str]:
     return [f"{one.what} {one.why}" for one in recommendations(found) if one.kind == kind]
 
 
+def test_what_was_imported_can_only_be_made_anew() -> None:
+    found = situation("broken")
+    (one,) = recommendations(replace(found, plan=found.plan.model_copy(update={"imported": "0a" * 32})))
+    assert "take `imported` out of the plan" in one.what
+
+
 @pytest.mark.parametrize("verdict", ["pass", "inconclusive"])
 def test_nothing_is_recommended_where_nothing_is_short(verdict: str) -> None:
     assert recommendations(situation(verdict)) == ()

@@ -17,14 +17,14 @@ FIX = "build the set from your own traffic (docs/calibration.md), then quantplay
 def uses_calibration(facts: Facts) -> bool | None:
     """Whether the texts steered this artifact; None where no recipe tells."""
     recipe = facts.recipe
-    if recipe is None or recipe.imported is not None:  # how the latter was made nobody here knows
+    if recipe is None or facts.imported:
         return None
     return recipe.importance_matrix if recipe.format == "gguf" else recipe.type not in ("FP8_DYNAMIC", "BNB_INT8")
 
 
 def signs(facts: Facts) -> Iterator[Sign]:
     recipe = facts.recipe
-    if recipe is not None and recipe.imported is not None:
+    if facts.imported:
         return
     if recipe is not None:
         kind = TYPES.get(recipe.type)

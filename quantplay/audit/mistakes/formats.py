@@ -125,7 +125,7 @@ def converted_twice(facts: Facts) -> Iterator[Sign]:
             why=f"The source is quantized already ({packed}): the file went through two conversions.", fix=fix,
             evidence=(facts.pinned("model", f"from {names[0]}"),),
         )  # fmt: skip
-    if recipe is None or recipe.imported is not None:  # how the latter was made nobody here knows
+    if recipe is None or facts.imported:
         return
     makers = {
         "gguf": ("llama.cpp",),
