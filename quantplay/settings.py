@@ -31,6 +31,11 @@ class Settings:
     notices: Path | None = None  # QUANTPLAY_NOTICES: addresses of who hears of rollbacks; None: nobody but Prefect
     standards: Path | None = None  # QUANTPLAY_STANDARDS: the organisation's rules for plans; None: there are none
     web_url: str | None = None  # QUANTPLAY_WEB_URL: where people reach the web pages; None: where they listen
+    oidc_issuer: str | None = (
+        None  # QUANTPLAY_OIDC_ISSUER: provider at which people log in to the pages; None: nobody does
+    )
+    oidc_client: str = "quantplay"  # QUANTPLAY_OIDC_CLIENT: what quantplay is called there
+    oidc_secret_file: Path | None = None  # QUANTPLAY_OIDC_SECRET_FILE: holds the client's secret; None: a public client
     give_back_seconds: int = 600  # QUANTPLAY_GIVE_BACK_SECONDS: how long a job waits for a worker that can do it
 
     @property
@@ -201,6 +206,11 @@ def read_settings() -> Settings:
         notices=read_path("QUANTPLAY_NOTICES", Path()) if os.environ.get("QUANTPLAY_NOTICES") else None,
         standards=read_path("QUANTPLAY_STANDARDS", Path()) if os.environ.get("QUANTPLAY_STANDARDS") else None,
         web_url=read_web_url(),
+        oidc_issuer=os.environ.get("QUANTPLAY_OIDC_ISSUER") or None,
+        oidc_client=os.environ.get("QUANTPLAY_OIDC_CLIENT") or Settings.oidc_client,
+        oidc_secret_file=read_path("QUANTPLAY_OIDC_SECRET_FILE", Path())
+        if os.environ.get("QUANTPLAY_OIDC_SECRET_FILE")
+        else None,
         give_back_seconds=read_give_back(),
     )
 

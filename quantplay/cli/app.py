@@ -551,9 +551,12 @@ def gateway(
 def web(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 4300,
+    provider_keys: Annotated[
+        bool, typer.Option("--provider-keys", help="Print the OpenID provider as the owners file lists it, and end.")
+    ] = False,
 ) -> None:
     """Show the registry as web pages. Models, runs that wait for signatures, endpoints, incidents, the funnel; until it is stopped."""
-    start("web", host=host, port=port)
+    start("web", host=host, port=port, provider_keys=provider_keys)
 
 
 @app.command()

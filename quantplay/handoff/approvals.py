@@ -136,7 +136,13 @@ def of_training(signoffs: Sequence[SignOff], signed: Signed) -> Standing:
 def forged(signoff: SignOff, owners: Owners) -> bool:
     """Whether it contradicts its own text, or claims a key that is there and did not make it."""
     person = owners.person(signoff.person)
-    return unlike_its_text(signoff) is not None or (person is not None and signoff.key in person.fingerprints)
+    if unlike_its_text(signoff) is not None:
+        return True
+    if person is None or signoff.login is None:
+        return person is not None and signoff.key in person.fingerprints
+    login = signoff.login
+    known = any(one.issuer == login.issuer and signoff.key in one.keys for one in owners.providers)
+    return known and (login.issuer, login.subject) in person.logins
 
 
 def same_decision(signoff: SignOff, signed: Signed, place: str) -> list[Fault]:

@@ -20,10 +20,11 @@ from quantplay.signoff import (
     new_statement,
     parse,
     record_of,
-    ssh,
     standing,
     verified,
 )
+from quantplay.signoff.login import is_bundle
+from quantplay.signoff.proof import Proof, proof_of
 from quantplay.signoff.text import VALID, SignVerdict
 from quantplay.store.registry import Store
 from quantplay.store.signoffs import Awaiting
@@ -56,10 +57,15 @@ def stands_now(store: Store, waits: Awaiting, owners: Owners) -> Standing:
 
 
 def record_signature(store: Store, waits: Awaiting, owners: Owners, said: bytes, armored: str) -> SignOff:
-    """Check the signature `armored` over the text `said` by every rule and record it; InputError with all reasons at once."""
+    """Check the signature over the text `said` by every rule and record it; InputError with all reasons at once.
+
+    `armored`: an SSH signature, or the token of a log-in with its key.
+    """
     statement, now = parse(said), datetime.now(UTC)
     person = owners.person(statement.person)
-    signed_with = ssh.verify(said, armored, person.name, person.keys) if person is not None else None
+    found = proof_of(statement, said, armored, person, owners) if person is not None else "is by nobody who is known"
+    proof = found if isinstance(found, Proof) else None
+    unproven = found if isinstance(found, str) and is_bundle(armored) else ""
     newer, plan_gate = store.newer_gates(waits.id), gate_of_plan(Path(waits.plan_path))
 
     def check(recorded: Sequence[SignOff], still: Awaiting | None, used: str | None) -> Sequence[Fault]:
@@ -69,9 +75,13 @@ def record_signature(store: Store, waits: Awaiting, owners: Owners, said: bytes,
             ]
         # The run is the one that was asked for, also where the text names another one that waits as well.
         case = replace(case_of(still, verified(recorded, owners)[0], used, newer, plan_gate), run=waits.run)
-        return check_signoff(statement, case, owners, signed_with=signed_with, now=now)
+        key = proof.key if proof is not None else None
+        return check_signoff(statement, case, owners, signed_with=key, now=now, unproven=unproven)
 
-    signoff = record_of(statement, text=said, signature=armored, key=signed_with or "none", owners=owners, now=now)
+    signoff = record_of(
+        statement, text=said, signature=armored, key=proof.key if proof is not None else "none", owners=owners, now=now,
+        login=proof.login if proof is not None else None,
+    )  # fmt: skip
     store.put_signoff(signoff, check)
     return signoff
 

@@ -107,10 +107,20 @@ class Decision(Record):
     standards: StandardsCheck | None = None  # of the organisation; None where none applied
 
 
+class Login(Record):
+    """How a person was identified who signed by a log-in: what the provider's signed token says."""
+
+    issuer: str  # the OpenID provider
+    client: str  # that quantplay is there
+    subject: str  # the person, as the provider names them for good
+    at: str  # when the token was issued; ISO 8601, UTC
+    authenticated_at: str | None = None  # when the person proved to the provider who they are, where it says so
+
+
 class SignOff(Record):
     """A person's signature under a decision (stage gate), the business case of training, or a package (stage lock)."""
 
-    later = frozenset({"business_case"})
+    later = frozenset({"business_case", "login"})
 
     run: str
     stage: Literal["gate", "training", "lock"]
@@ -127,6 +137,7 @@ class SignOff(Record):
     expires_at: str
     recorded_at: str
     text: str  # what was signed, byte for byte
-    signature: str  # armored SSH signature
-    key: str  # fingerprint of the public key, SHA256:...
+    signature: str  # armored SSH signature; or the provider's token over the text with the key that verifies it
+    key: str  # fingerprint of the SSH key, SHA256:...; or RFC 7638 thumbprint of the provider's
+    login: Login | None = None  # None: identified by an SSH key
     owners: Digest  # of the owners file it was checked against

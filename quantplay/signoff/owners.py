@@ -1,4 +1,4 @@
-"""The owners file: who may sign what, with which key. Read strictly; every fault at once, with its line.
+"""The owners file: who may sign what, with which key or log-in. Read strictly; every fault at once, with its line.
 
 schema: 1
 people:
@@ -6,6 +6,8 @@ people:
     roles: [product_owner]
     keys:
       - ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI... grace's laptop
+
+Who signs by log-in has `logins` instead of `keys`, or both: providers.py.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from quantplay.errors import Fault, InputError
 from quantplay.plan_file import close_to
 from quantplay.plan_file.yaml_tree import Place, Tree, dotted, parse
 from quantplay.records import Digest, Role
-from quantplay.signoff import ssh
+from quantplay.signoff import providers, ssh
+from quantplay.signoff.providers import Provider
 from quantplay.signoff.text import hidden_characters
 
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -47,6 +50,7 @@ class Person:
     roles: tuple[Role, ...]
     keys: tuple[str, ...]  # `TYPE BASE64`, without comments
     fingerprints: tuple[str, ...]  # of the keys, SHA256:...
+    logins: tuple[tuple[str, str], ...] = ()  # (issuer, subject)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +61,7 @@ class Owners:
     people: tuple[Person, ...]
     text: bytes  # the file, byte for byte
     digest: Digest  # of `text`
+    providers: tuple[Provider, ...] = ()  # who may vouch for a log-in
 
     def person(self, name: str) -> Person | None:
         return next((one for one in self.people if one.name == name), None)
@@ -64,6 +69,10 @@ class Owners:
     def holder(self, fingerprint: str) -> Person | None:
         """Whose key this is."""
         return next((one for one in self.people if fingerprint in one.fingerprints), None)
+
+    def logged_in(self, issuer: str, subject: str) -> Person | None:
+        """Whose log-in this is."""
+        return next((one for one in self.people if (issuer, subject) in one.logins), None)
 
     def with_role(self, role: Role) -> tuple[Person, ...]:
         return tuple(one for one in self.people if role in one.roles)
@@ -97,10 +106,12 @@ def read_owners_text(text: bytes, where: str) -> Owners:
     faults = list(file_faults(text, where))
     if not faults:
         reading = Reading(where=where, tree=parse(text.decode("utf-8-sig"), where))
-        people = reading.people()
+        vouching, people = reading.providers_and_people()
         faults = sorted(reading.faults, key=lambda fault: int(fault.where.rpartition(":")[2] or 0))
         if not faults:
-            return Owners(path=where, people=tuple(people), text=text, digest=digest_of_bytes(text))
+            return Owners(
+                path=where, people=tuple(people), text=text, digest=digest_of_bytes(text), providers=tuple(vouching)
+            )
     count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
     raise InputError(f"{where} is not an owners file that can be used: {count}", faults=faults, fix=FIX)
 
@@ -139,16 +150,16 @@ class Reading:
             place = place[:-1]
         self.faults.append(Fault(where=f"{self.where}:{self.tree.lines.get(place, 1)}", what=what, **more))
 
-    def part(self, value: Any, place: Place, keys: tuple[str, ...]) -> dict[str, Any] | None:
-        """`value` as a mapping with exactly these keys."""
+    def part(self, value: Any, place: Place, keys: tuple[str, ...], may: tuple[str, ...] = ()) -> dict[str, Any] | None:
+        """`value` as a mapping with exactly these keys, and those that it may have."""
         name = dotted(place) if place else "the file"
         if not isinstance(value, dict):
             self.fault(place, f"{name}: should have the keys {', '.join(keys)}", value=str(value))
             return None
-        for key in value.keys() - set(keys):
-            near = close_to(key, keys)
+        for key in value.keys() - {*keys, *may}:
+            near = close_to(key, (*keys, *may))
             self.fault(
-                (*place, key), f"unknown key `{dotted((*place, key))}`", allowed=", ".join(keys),
+                (*place, key), f"unknown key `{dotted((*place, key))}`", allowed=", ".join((*keys, *may)),
                 fix=f"did you mean `{near}`?" if near else "remove it",
             )  # fmt: skip
         for key in keys:
@@ -156,13 +167,14 @@ class Reading:
                 self.fault(place, f"`{dotted((*place, key))}` is missing", fix=f"add `{key}:`")
         return value
 
-    def people(self) -> list[Person]:
+    def providers_and_people(self) -> tuple[list[Provider], list[Person]]:
         self.faults += self.tree.faults
         if self.tree.value is None and self.tree.faults:
-            return []
-        top = self.part(self.tree.value, (), ("schema", "people"))
+            return [], []
+        top = self.part(self.tree.value, (), ("schema", "people"), ("providers",))
         if top is None:
-            return []
+            return [], []
+        vouching = providers.listed(self, top["providers"], ("providers",)) if "providers" in top else []
         if "schema" in top and (top["schema"] != 1 or isinstance(top["schema"], bool)):
             self.fault(
                 ("schema",), "schema: is a version this quantplay does not read", value=str(top["schema"]), allowed="1"
@@ -171,7 +183,9 @@ class Reading:
         found = [one for number, value in enumerate(listed) if (one := self.person(value, ("people", number)))]
         self.no_name_twice(found)
         self.no_key_twice(found)
-        return [person for person, _ in found]
+        providers.no_login_twice(self, found)
+        providers.no_unknown_provider(self, found, vouching)
+        return vouching, [person for person, _ in found]
 
     def texts_or_parts(self, value: Any, place: Place, what: str) -> list[Any]:
         if isinstance(value, list) and value:
@@ -181,14 +195,20 @@ class Reading:
         return []
 
     def person(self, value: Any, place: Place) -> tuple[Person, Place] | None:
-        part = self.part(value, place, ("name", "roles", "keys"))
+        by_login = isinstance(value, dict) and "logins" in value
+        part = self.part(
+            value, place, ("name", "roles", *(() if by_login else ("keys",))), ("keys", "logins") if by_login else ("logins",)
+        )  # fmt: skip
         if part is None:
             return None
         name = self.name(part.get("name"), (*place, "name")) if "name" in part else ""
         roles = self.roles(part.get("roles"), (*place, "roles")) if "roles" in part else []
         keys = self.keys(part.get("keys"), (*place, "keys")) if "keys" in part else []
         fingerprints = tuple(fingerprint for _, fingerprint in keys)
-        made = Person(name=name, roles=tuple(roles), keys=tuple(key for key, _ in keys), fingerprints=fingerprints)
+        logins = providers.logins(self, part["logins"], (*place, "logins")) if by_login else []
+        made = Person(
+            name=name, roles=tuple(roles), keys=tuple(key for key, _ in keys), fingerprints=fingerprints, logins=tuple(logins)
+        )  # fmt: skip
         return made, place
 
     def name(self, value: Any, place: Place) -> str:

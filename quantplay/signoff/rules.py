@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from quantplay.errors import Fault
-from quantplay.records import Digest, SignOff
+from quantplay.records import Digest, Login, SignOff
 from quantplay.signoff.owners import Owners, Person
 from quantplay.signoff.standing import REQUIRED, in_force, standing
 from quantplay.signoff.text import LONGEST_VALID, TIME, Stage, Statement, moment
@@ -33,12 +33,12 @@ class Case:
 
 
 def check_signoff(
-    statement: Statement, case: Case, owners: Owners, *, signed_with: str | None, now: datetime
+    statement: Statement, case: Case, owners: Owners, *, signed_with: str | None, now: datetime, unproven: str = ""
 ) -> tuple[Fault, ...]:
-    """Every reason to refuse. `signed_with`: fingerprint of the person's key that the signature verified with."""
+    """Every reason to refuse. `signed_with`: the key that the signature verified with as the person's; `unproven`: why with none."""
     person = owners.person(statement.person)
     return (
-        *person_faults(statement, person, owners, signed_with),
+        *person_faults(statement, person, owners, signed_with, unproven),
         *text_faults(statement, case),
         *time_faults(statement, case, now),
         *decided_faults(case),
@@ -46,7 +46,9 @@ def check_signoff(
     )
 
 
-def person_faults(statement: Statement, person: Person | None, owners: Owners, signed_with: str | None) -> list[Fault]:
+def person_faults(
+    statement: Statement, person: Person | None, owners: Owners, signed_with: str | None, unproven: str
+) -> list[Fault]:
     if person is None:
         names = ", ".join(one.name for one in owners.people)
         return [Fault(
@@ -54,7 +56,11 @@ def person_faults(statement: Statement, person: Person | None, owners: Owners, s
             fix=f"have the person with the key added to {owners.path}",
         )]  # fmt: skip
     found = []
-    if signed_with is None:
+    if signed_with is None and unproven:
+        found.append(
+            Fault(where="signature", what=unproven, fix="sign again; docs/sign-offs.md says who has to change what")
+        )
+    elif signed_with is None:
         found.append(Fault(
             where="signature", what=f"does not verify with a key of {person.name}: another text, another key, or damaged",
             allowed=", ".join(person.fingerprints), fix="sign exactly this text, with that key",
@@ -192,10 +198,19 @@ def run_fault(run: str, profile: str, outcome: str | None, awaits: bool) -> Faul
     return None
 
 
-def record_of(statement: Statement, *, text: bytes, signature: str, key: str, owners: Owners, now: datetime) -> SignOff:
+def record_of(
+    statement: Statement,
+    *,
+    text: bytes,
+    signature: str,
+    key: str,
+    owners: Owners,
+    now: datetime,
+    login: Login | None = None,
+) -> SignOff:
     """What is recorded of an accepted signature."""
     fields = statement.model_dump(exclude={"gate_changes"})
     return SignOff(
-        **fields, text=text.decode(), signature=signature, key=key, owners=owners.digest,
+        **fields, text=text.decode(), signature=signature, key=key, login=login, owners=owners.digest,
         recorded_at=now.astimezone(UTC).strftime(TIME),
     )  # fmt: skip

@@ -9,8 +9,8 @@ from typing import Literal
 
 from quantplay.errors import InputError
 from quantplay.records import Digest, Role, SignOff
-from quantplay.signoff import ssh
 from quantplay.signoff.owners import Owners
+from quantplay.signoff.proof import Proof, proof_of
 from quantplay.signoff.text import Stage, moment, parse
 
 REQUIRED: dict[Stage, tuple[Role, ...]] = {
@@ -110,8 +110,10 @@ def flaw(signoff: SignOff, owners: Owners) -> str | None:
         return f"{signoff.person} is not in {owners.path}"
     if signoff.role not in person.roles:
         return f"{signoff.person} is not {signoff.role} in {owners.path}"
-    if ssh.verify(signoff.text.encode(), signoff.signature, person.name, person.keys) != signoff.key:
-        return f"the signature does not verify with a key of {signoff.person} in {owners.path}"
+    text = signoff.text.encode()
+    found = proof_of(parse(text), text, signoff.signature, person, owners)
+    if found != Proof(key=signoff.key, login=signoff.login):
+        return f"the signature {found if isinstance(found, str) else 'says another key or log-in than the record'}"
     return None
 
 

@@ -71,6 +71,7 @@ def put(connection: Connection, signoff: SignOff, check: Check | None = None) ->
             "manifest",
             "business_case",
             "key",
+            "login",
             "owners",
         }
     )

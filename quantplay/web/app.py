@@ -9,7 +9,6 @@ import hashlib
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,13 +22,16 @@ from starlette.routing import Route
 from flows.known_hosts import OnlyKnownHosts
 from quantplay.errors import InputError, QuantplayError, ServiceUnavailable
 from quantplay.store.catalogue import Entry
-from quantplay.store.registry import Store
-from quantplay.web import around, run
+from quantplay.web import around, desk, run
 from quantplay.web.adoption import Looks
 from quantplay.web.asked import RUNTIMES, STATES, asked
 from quantplay.web.drawing import css, draw
 from quantplay.web.list import page_of
+from quantplay.web.login import Refused, to_log_in
 from quantplay.web.package import facts_of, whole
+from quantplay.web.sessions import VISITOR
+from quantplay.web.signing import lines_for, signer_of
+from quantplay.web.site import Site
 
 log = logging.getLogger("quantplay.web")
 CONTENTS = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -47,20 +49,16 @@ Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Site:
-    """What pages are drawn from."""
-
-    open: Callable[[], Store]  # the product database; raises each time it can't be had
-    owners: Path  # owners file: whose signatures count
-    reports: Path  # folder of the reports of runs that are not locked yet
-
-
 def app_of(site: Site, names: Iterable[str] = ()) -> OnlyKnownHosts:
     """names: that the pages answer to, besides this machine's own and addresses."""
 
     def page(draws: Callable[[Site, Request], Response | str]) -> Callable[[Request], Response]:
         def answer(request: Request) -> Response:
+            if site.login is not None:
+                visitor = site.login.visitor(request)
+                if visitor is None:
+                    return to_log_in(request)
+                VISITOR.set(visitor)  # of the context of this one request
             drawn = draws(site, request)
             return drawn if isinstance(drawn, Response) else HTMLResponse(drawn)
 
@@ -73,7 +71,8 @@ def app_of(site: Site, names: Iterable[str] = ()) -> OnlyKnownHosts:
     }  # fmt: skip
     routes = [Route(path, page(draws)) for path, draws in pages.items()]
     routes += [Route("/style.css", style), Route("/healthz", lambda _: PlainTextResponse("ok\n"))]
-    faults = {QuantplayError: refused, HTTPException: not_there, Exception: our_fault}
+    routes += desk.routes(site, site.login) if site.login is not None else []
+    faults = {QuantplayError: refused, Refused: not_given, HTTPException: not_there, Exception: our_fault}
     app = Starlette(routes=routes, exception_handlers=faults)  # type: ignore[arg-type]
     return OnlyKnownHosts(WithHeaders(app), names, REFUSED)  # type: ignore[arg-type]
 
@@ -120,7 +119,14 @@ def to_sign(site: Site, _: Request) -> str:
 def one_run(site: Site, request: Request) -> str:
     found = run.one_run(site.open(), request.path_params["name"], site.owners)
     there = (site.reports / str(found.run.id) / "report.html").is_file()
-    return draw("run", "/sign" if found.due else "/", found=found, has_report=there)
+    visitor, signer = VISITOR.get(), None
+    if site.login is not None and visitor is not None and found.due is not None:
+        signer = signer_of(site.login, visitor, site.owners, found.due.waiting, found.due.missing)
+    told = site.login.sessions.said(visitor) if site.login is not None and visitor is not None else ""
+    return draw(
+        "run", "/sign" if found.due else "/", found=found, has_report=there, told=told, signer=signer,
+        lines=lines_for(signer) if signer is not None else "",
+    )  # fmt: skip
 
 
 def endpoints(site: Site, _: Request) -> str:
@@ -197,6 +203,11 @@ def refused(_: Request, error: Exception) -> Response:
         return fault(503, "The database can't be reached now", error.what)
     log.exception("a page could not be drawn", exc_info=error)
     return fault(500, "This page can't be drawn", error.what)
+
+
+def not_given(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    return fault(error.status, error.title, error.why)
 
 
 def not_there(_: Request, error: Exception) -> Response:

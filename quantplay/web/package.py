@@ -152,7 +152,9 @@ def facts_of(entry: Entry) -> list[tuple[str, str]]:
 
 def identified(signoff: SignOff) -> str:
     """How it is known who signed."""
-    return f"SSH key {signoff.key}"
+    if signoff.login is None:
+        return f"SSH key {signoff.key}"
+    return f"log-in at {signoff.login.issuer} as {signoff.login.subject}"
 
 
 def serving_words(entry: Entry) -> list[str]:
