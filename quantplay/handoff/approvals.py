@@ -201,7 +201,9 @@ def describe(
         )
     elif not found.problems and counted:
         names = ", ".join(dict.fromkeys(one.person for one in counted))
-        found.checked.append(f"the signatures are made with the keys that {owners.path} gives to {names}: identity")
+        found.checked.append(
+            f"the signatures are made with the keys and log-ins that {owners.path} gives to {names}: identity"
+        )
         found.proves_manifest = any(one.manifest == signed.manifest for one in counted)
     found.not_proven.append(
         f"That no further sign-off, such as an earlier rejection, was left out of {SIGNATURES}/: the product database holds all."

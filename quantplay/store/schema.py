@@ -11,7 +11,7 @@ from quantplay.errors import InputError
 from quantplay.store import locks
 from quantplay.store.tables import SCHEMA
 
-HEAD = "0010"
+HEAD = "0011"
 """The newest file in migrations/versions. Written here so that a database that is up to date costs no import of Alembic."""
 
 TABLES_THERE = sa.text("select table_name from information_schema.tables where table_schema = :schema")

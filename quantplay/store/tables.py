@@ -109,6 +109,7 @@ RECORDS: dict[str, dict[str, tuple[str, str]]] = {
         "person": ("text", "j->>'person'"),
         "decision": ("text", "j->>'decision'"),
         "nonce": ("text", "j->>'nonce'"),
+        "identified_by": ("text", "coalesce(j#>>'{login,issuer}', 'ssh')"),
     },
 }
 TYPES = {

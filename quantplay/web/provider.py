@@ -130,7 +130,8 @@ class Connection:
             return Answer(vouched=found, token=token, key=dict(made.as_dict(private=False)))
         raise reason
 
-    def session(self, scope: str | None = None) -> OAuth2Client:
+    def session(self, scope: str | None = None) -> Any:
+        """Authlib's client; it has no types."""
         method = "client_secret_basic" if self.secret else "none"
         return OAuth2Client(
             self.client, self.secret, scope=scope, redirect_uri=self.callback, token_endpoint_auth_method=method,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any, get_args
 from quantplay.errors import InputError
 from quantplay.handoff.signing import reasons_of, record_signature, stands_now, statement_for
 from quantplay.records import Role, SignOff
-from quantplay.signoff import Owners, Person, parse, read_owners, render
+from quantplay.signoff import Person, parse, read_owners, render
 from quantplay.signoff.login import NotVouched, bundle, nonce_for
 from quantplay.signoff.text import SignVerdict
 from quantplay.store.registry import Store
@@ -48,7 +49,7 @@ def signer_of(
         person = read_owners(owners).logged_in(login.at.issuer, session.subject or "")
     except InputError as error:
         log.warning("the owners file can't be used: %s", str(error).splitlines()[0])
-    roles = tuple(role for role in missing if person is not None and role in person.roles)
+    roles: tuple[Role, ...] = tuple(role for role in missing if person is not None and role in person.roles)
     about = about_of(waiting) if waiting is not None else ""
     return Signer(person=person, roles=roles, subject=session.subject or "", issuer=login.at.issuer, about=about)
 
@@ -132,18 +133,4 @@ def goes_on(store: Store, owners: Path, signoff: SignOff, resume: Resume | None)
 
 def lines_for(signer: Signer) -> str:
     """What the owners file needs so that this person can sign."""
-    return f'    logins:\n      - issuer: {signer.issuer}\n        subject: "{signer.subject}"\n'
-
-
-__all__ = [
-    "VERDICTS",
-    "Owners",
-    "Resume",
-    "Signer",
-    "goes_on",
-    "lines_for",
-    "prepared",
-    "signed",
-    "signer_of",
-    "to_confirm",
-]
+    return f"    logins:\n      - issuer: {signer.issuer}\n        subject: {json.dumps(signer.subject)}\n"
