@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 from adoption_facts import BROKEN, CONFIRMED, MODELS, OPEN, PACKAGES, STALE, VOLUMES, facts, package, row, run
-from hypothesis import given
+from hypothesis import given, settings
 
 from quantplay.adoption.coverage import covered
 from quantplay.adoption.facts import KINDS, Served, kind_of
@@ -32,6 +32,7 @@ def frame_of(rows: list[Served]) -> pd.DataFrame:
     return frame
 
 
+@settings(deadline=None)
 @given(VOLUMES)
 def test_pandas_says_the_same(rows: list[Served]) -> None:
     told = covered(rows, PACKAGES, frozenset())
@@ -55,6 +56,7 @@ def test_pandas_says_the_same(rows: list[Served]) -> None:
     assert {one.model or f"name {one.name}": one.requests for one in models} == by_model.to_dict()
 
 
+@settings(deadline=None)
 @given(VOLUMES)
 def test_parts_add_up_and_the_largest_come_first(rows: list[Served]) -> None:
     found = measured(facts(*rows))
@@ -80,6 +82,7 @@ def test_parts_add_up_and_the_largest_come_first(rows: list[Served]) -> None:
     assert type(found).model_validate(found.body()) == found
 
 
+@settings(deadline=None)
 @given(VOLUMES, VOLUMES)
 def test_volume_that_is_not_validated_never_raises_coverage(rows: list[Served], more: list[Served]) -> None:
     added = [one for one in more if kind_of(one, PACKAGES) != "validated"]
@@ -88,6 +91,7 @@ def test_volume_that_is_not_validated_never_raises_coverage(rows: list[Served], 
     assert before.covered is not None or not after.covered
 
 
+@settings(deadline=None)
 @given(VOLUMES)
 def test_a_package_that_goes_stale_never_raises_coverage(rows: list[Served]) -> None:
     worse = {key: package(1, key=key, model=one.model, status="stale") for key, one in PACKAGES.items()}

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 import pytest
 from adoption_facts import CONFIRMED, MODELS, NOW, OPEN, PACKAGES, STALE, VOLUMES, case, facts, job, package, row, run
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -28,6 +28,7 @@ def locked(number: int, hours: float, month: int = 9) -> Tried:
 # --- time to quantize ------------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0.01, 500), st.integers(7, 11)), min_size=1, max_size=30))
 def test_pandas_has_the_same_medians(drawn: list[tuple[float, int]]) -> None:
     runs = [locked(number, hours, month) for number, (hours, month) in enumerate(drawn)]
@@ -67,6 +68,7 @@ def test_a_trend_is_told_where_there_is_one() -> None:
     assert sum(told) <= 400 * 0.05 + 3 * (400 * 0.05 * 0.95) ** 0.5
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 12), min_size=10, max_size=40))
 def test_scipy_sees_the_same_rank_correlation(values: list[int]) -> None:
     score, p = mann_kendall(values)
@@ -80,6 +82,7 @@ def test_scipy_sees_the_same_rank_correlation(values: list[int]) -> None:
     assert 0 < p <= 1
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 10**6), min_size=12, max_size=25, unique=True))
 def test_scipy_has_nearly_the_same_p(values: list[int]) -> None:
     _, p = mann_kendall(values)
@@ -123,6 +126,7 @@ def test_without_money_there_is_memory_or_nothing() -> None:
     assert {one.freed_bytes for one in found.packages} == {3 << 30, None}
 
 
+@settings(deadline=None)
 @given(VOLUMES)
 def test_nothing_is_saved_by_what_is_not_validated(rows: list[Served]) -> None:
     priced = {key: package(1, key=key, model=one.model, status=one.status, incident=one.incident, locked_on=one.locked_on, case=case()) for key, one in PACKAGES.items()}  # fmt: skip

@@ -26,7 +26,7 @@ from adoption_facts import (
     run,
     wrong,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from rich.console import Console
 
 from quantplay.adoption.chart import SHOWN, volume_chart, weeks_chart
@@ -144,6 +144,7 @@ def test_what_is_not_known_is_said_and_never_0() -> None:
     assert (body["coverage"]["covered"], body["coverage"]["tokens_covered"]) == (None, None)
 
 
+@settings(max_examples=40, deadline=None)
 @given(VOLUMES)
 def test_every_volume_can_be_shown(rows: list[Served]) -> None:
     found = measured(facts(*rows))

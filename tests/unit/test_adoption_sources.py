@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from adoption_facts import CONFIRMED, MODELS, NOW, PACKAGES, STALE
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantplay.adoption import read_source
@@ -111,6 +111,7 @@ def test_what_can_be_no_source_is_refused(tmp_path: Path) -> None:
     assert read_source(None, None, NOW).since == date(2026, 10, 24)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.mktemp("any") / "usage.csv"
@@ -182,6 +183,7 @@ TIMES = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(TIMES, st.integers(0, 10**9))
 def test_a_split_loses_nothing(moves: list[tuple[float, float, str]], requests: int) -> None:
     changes = tuple(change(hour, weight, state=state) for hour, weight, state in sorted(moves))
@@ -198,6 +200,7 @@ def test_a_split_loses_nothing(moves: list[tuple[float, float, str]], requests: 
 # --- our gateways ----------------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(
     st.integers(0, 10**6), st.none() | st.integers(0, 10**8), st.integers(0, 100), st.sampled_from(["quantized", "full_precision"])
 )  # fmt: skip
