@@ -479,6 +479,37 @@ def artifacts_prune(
     start("artifacts", prune=True, older_than=older_than, dry_run=dry_run, json=json)
 
 
+events = typer.Typer(help="Who did what when; is that chain whole.", invoke_without_command=True, rich_markup_mode=None)
+app.add_typer(events, name="events")
+
+
+@events.callback()
+def events_here(
+    context: typer.Context,
+    about: Annotated[
+        str, typer.Option(metavar="RUN|PACKAGE|ENDPOINT", help="Only what is about it and its records.")
+    ] = "",
+    kind: Annotated[str, typer.Option(help="Only kinds that contain this, such as signed.")] = "",
+    actor: Annotated[str, typer.Option(help="Only of those whose name contains this.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="The newest so many.")] = 50,
+    json: AsJson = False,
+) -> None:
+    """Show who did what when, oldest first. From the chain in which every event holds the digest of the one before."""
+    if context.invoked_subcommand is None:
+        start("events", about=about, kind=kind, actor=actor, limit=limit, json=json)
+
+
+@events.command("verify")
+def events_verify(
+    remembered: Annotated[
+        list[str] | None, typer.Option(metavar="NUMBER:DIGEST", help="An event as noted elsewhere; may be repeated.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Compute the whole chain again. Shows what was changed, left out or cut off behind quantplay's back."""
+    start("events_verify", remembered=remembered or [], json=json)
+
+
 @app.command()
 def backup(
     folder: Annotated[
