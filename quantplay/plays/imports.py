@@ -40,7 +40,8 @@ def import_artifact(
     base: relative to the working folder. scratch: where a folder becomes one file. Everything that can be wrong is refused before
     anything is stored: InputError or IntegrityError on the artifact and on a model it was not made from, OutOfSpace.
     """
-    name = (name if name is not None else artifact.resolve().stem).strip()
+    whole = artifact.resolve()
+    name = (name if name is not None else whole.name if artifact.is_dir() else whole.stem).strip()
     if not name or len(name) > LONGEST_NAME or not name.isprintable():
         raise InputError(
             "this can't be the name of an artifact",
@@ -57,12 +58,13 @@ def import_artifact(
     weights, stored_bits = told.pop("weights"), told.pop("stored_bits")
     say("keeping its bytes")
     with TemporaryDirectory(dir=scratch) as place:
-        file, files = artifact, (entry_of(artifact.name, artifact),)
         if artifact.is_dir():
             found = model_files(artifact, quantized=True)
-            files = tuple(entry_of(inside, path) for inside, path in sorted(found.items()))
-            file = Path(place) / f"{artifact.resolve().name}{SUFFIX}"
+            file = Path(place) / f"{whole.name}{SUFFIX}"
             write_model_file(artifact, file, found)
+        else:
+            found, file = {artifact.name: artifact}, artifact
+        files = tuple(entry_of(inside, path) for inside, path in sorted(found.items()))
         stored = store.artifacts.put_file(file)
     store.put_manifest(manifest)
     imported = Import(

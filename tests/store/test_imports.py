@@ -14,6 +14,7 @@ from locked_models import lock_model
 
 from quantplay.engines.converter import convert, ensure_converter
 from quantplay.engines.llama_quantize import quantize_file
+from quantplay.engines.model_file import model_folder
 from quantplay.errors import InputError
 from quantplay.handoff.replay import require_replayable
 from quantplay.plan import Plan
@@ -23,6 +24,7 @@ from quantplay.records import Inputs, Manifest
 from quantplay.settings import settings
 from quantplay.store.registry import Store
 from tests.harness.quantize_models import number_of
+from tests.unit import imported_folders as folders
 
 Ask = Callable[..., str]
 PILOT = Path(__file__).parents[2] / "examples" / "pilot" / "model"
@@ -51,6 +53,27 @@ def test_it_is_registered_once_pinned_and_unvalidated(ask: Ask, store: Store, gg
     assert store.kept_files()[first["sha256"]] == ("imported as theirs",)
     (event,) = store.events(kind="artifact.imported")
     assert (event.subject, event.body["origin"]) == (first["sha256"], "a colleague")
+
+
+def test_a_folder_is_kept_as_one_file(ask: Ask, store: Store, tmp_path: Path) -> None:
+    tensors = folders.quantized(folders.awq_layer)
+    folder = folders.saved(tmp_path / "model-3.1-awq", {"quantization_config": folders.AWQ}, tensors)
+    base = folders.full_precision(tmp_path / "base")
+    told = json.loads(ask("import_artifact", json=True, artifact=folder, base=str(base)))
+    assert (told["name"], told["format"], told["type"]) == ("model-3.1-awq", "awq", "AWQ_INT4_G128")
+    assert {one["path"]: one["size_bytes"] for one in told["files"]} == {
+        path.name: path.stat().st_size for path in folder.iterdir()
+    }
+    kept = store.artifacts.get(told["sha256"], tmp_path / "kept.tar")
+    with model_folder(kept) as opened:
+        assert {path.name: path.read_bytes() for path in opened.iterdir()} == {
+            path.name: path.read_bytes() for path in folder.iterdir()
+        }
+    elsewhere = tmp_path / "copy"
+    folder.rename(elsewhere)
+    assert json.loads(ask("import_artifact", json=True, artifact=elsewhere, base=str(base)))["new"] is False
+    (elsewhere / "model.safetensors").unlink()
+    ask("import_artifact", code=2, artifact=elsewhere, base=str(base))
 
 
 def test_the_registry_shows_it_beside_the_packages(ask: Ask, store: Store, gguf: Path) -> None:
