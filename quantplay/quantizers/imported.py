@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from quantplay.engines.gguf_header import read_gguf_header
-from quantplay.envelope.shape import read_config, read_shape, text_type
+from quantplay.envelope.shape import is_tied, read_config, read_shape, text_type
 from quantplay.errors import Fault, InputError
 from quantplay.evalset.models import PICKLES
 from quantplay.quantizers.imported_folder import read_folder
@@ -23,6 +23,7 @@ from quantplay.quantizers.stored_layers import tensors_of
 KNOWN = "a .gguf file, or a folder of GPTQ, AWQ or compressed-tensors weights"
 OWN = ("output.weight", "rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
 """What a GGUF file may hold without the model having it: a tied output matrix once more, and tables that follow from the config."""
+COMPUTED = "rotary_emb.inv_freq"  # some programs store it, and none needs it
 KNOWN_TO_GGUF = ("blk.", "token_embd.", "output.", "output_norm.")
 MOST_FAULTS = 8  # named; a foreign model differs everywhere
 
@@ -62,30 +63,32 @@ def require_made_from(artifact: Path, told: Told, base: Path) -> int:
 
     Raises InputError where the artifact's architecture or the shape of a tensor is not that model's, or a tensor is missing.
     """
-    ours = text_type(read_config(base))
+    config = read_config(base)
+    ours, found = text_type(config), told.shapes
     if told.format == "gguf":
         wanted = {name: shape for name, shape in read_shape(base).tensors.items() if name.startswith(KNOWN_TO_GGUF)}
-        found = {name: shape for name, shape in told.shapes.items() if name not in OWN or name in wanted}
-        theirs = str(read_gguf_header(artifact).metadata.get("general.architecture"))
-        faults = [*other_architecture(ours, theirs, known=architectures()), *other_shapes(found, wanted)]
-        weights = sum(prod(shape) for shape in wanted.values())
+        theirs, known = str(read_gguf_header(artifact).metadata.get("general.architecture")), architectures()
+        extra = set(OWN)
     else:
         wanted = {name: tensor.shape for name, tensor in tensors_of(base).items()}
         theirs = text_type(read_config(artifact))
-        tied = {name for name in wanted.keys() - told.shapes.keys() if name == "lm_head.weight"}
-        tied |= {name for name in told.shapes.keys() - wanted.keys() if name == "lm_head.weight"}
-        faults = [
-            *other_architecture(ours, theirs, known=frozenset({ours, theirs})),
-            *other_shapes(without(told.shapes, tied), without(wanted, tied)),
-        ]
-        weights = sum(prod(shape) for shape in wanted.values())
+        known = frozenset({ours, theirs})
+        extra = {name for name in found if name.endswith(COMPUTED)} | {
+            f"{name.removesuffix('.weight')}.bias" for name in found
+        }
+        if is_tied(config, ours):
+            wanted.pop("lm_head.weight", None)
+            extra.add("lm_head.weight")
+        wanted = {name: shape for name, shape in wanted.items() if not name.endswith(COMPUTED)}
+    found = {name: shape for name, shape in found.items() if name in wanted or name not in extra}
+    faults = [*other_architecture(ours, theirs, known=known), *other_shapes(found, wanted)]
     if faults:
         more = [Fault(where="...", what=f"and {len(faults) - MOST_FAULTS} more")] if len(faults) > MOST_FAULTS else []
         raise InputError(
             f"{artifact.name} was not made from the model in {base}", faults=[*faults[:MOST_FAULTS], *more],
             fix="name the full-precision model it was made from: --base FOLDER",
         )  # fmt: skip
-    return weights
+    return sum(prod(shape) for shape in wanted.values())
 
 
 def architectures() -> frozenset[str]:
@@ -116,10 +119,6 @@ def other_shapes(found: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tupl
         if sizes(found[name]) != sizes(wanted[name])
     ]  # fmt: skip
     return faults
-
-
-def without(shapes: Mapping[str, tuple[int, ...]], names: set[str]) -> dict[str, tuple[int, ...]]:
-    return {name: shape for name, shape in shapes.items() if name not in names}
 
 
 def sizes(shape: tuple[int, ...]) -> list[int]:

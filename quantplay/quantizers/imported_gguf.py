@@ -22,6 +22,11 @@ LONGEST_WORDS = 200
 def read_gguf(path: Path) -> dict[str, Any]:
     """The fields of imported.Told."""
     header = read_gguf_header(path)
+    if (parts := header.metadata.get("split.count", 1)) not in (0, 1):
+        raise InputError(
+            "this is one part of a GGUF file that was split", value=f"{path.name}, one of {parts}", allowed="the whole file",
+            fix="join them with llama.cpp: llama-gguf-split --merge FIRST_PART WHOLE",
+        )  # fmt: skip
     weights = Counter[str]()
     for name, tensor in header.tensors.items():
         if name.startswith("blk.") and len(tensor.shape) > 1:

@@ -149,3 +149,20 @@ def test_another_models_artifact_is_refused(base: Path, tmp_path: Path) -> None:
     (base / "config.json").write_text(json.dumps(config | {"model_type": "qwen2"}))
     with pytest.raises(InputError, match=r"architecture: is not the base model's; found llama; allowed: qwen2"):
         require_made_from(folder, told, base)
+
+
+def test_an_output_matrix_may_be_missing_only_where_the_embedding_is_one(base: Path, tmp_path: Path) -> None:
+    """And programs store biases of zeros and tables of angles that no model has."""
+    zeros = {f"model.layers.0.{name}.bias": scales(shape[0]) for name, shape in LINEAR.items()}
+    angles = {"model.layers.0.self_attn.rotary_emb.inv_freq": scales(32)}
+    folder = saved(tmp_path / "artifact", {"quantization_config": AWQ}, quantized(awq_layer) | zeros | angles)
+    told = read_artifact(folder)
+    assert require_made_from(folder, told, base)
+    full = load_file(base / "model.safetensors")
+    save_file(full | {"lm_head.weight": full["model.embed_tokens.weight"].copy()}, base / "model.safetensors")
+    config = json.loads((base / "config.json").read_text())
+    assert config["tie_word_embeddings"]
+    assert require_made_from(folder, told, base)
+    (base / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": False}))
+    with pytest.raises(InputError, match=r"lm_head\.weight: is missing in the artifact"):
+        require_made_from(folder, told, base)
