@@ -40,15 +40,15 @@ def matching(store: Store, text: str) -> list[tuple[Kind, str]]:
     found: list[tuple[Kind, str]] = [
         ("endpoint", one.endpoint) for one in store.traffic_policies() if one.endpoint == text
     ]
-    low = key_in(text).lower()
-    if not HEX.match(low):
+    key, run = key_in(text).lower(), text.lower()  # a run's id looks like a folder whose name ends with a key
+    if not HEX.match(key):
         return found
     packages = store.locked_packages()
-    keys = [one.key for one in packages if one.key.startswith(low) or one.package.manifest.startswith(low)]
-    if not keys and len(low) == 64 and store.get_package(low) is not None:
-        keys = [low]
-    named: list[tuple[Kind, str]] = [("package", key) for key in dict.fromkeys(keys)]
-    runs: list[tuple[Kind, str]] = [("run", str(one)) for one in runs_named(store, low)]
+    keys = [one.key for one in packages if one.key.startswith(key) or one.package.manifest.startswith(key)]
+    if not keys and len(key) == 64 and store.get_package(key) is not None:
+        keys = [key]
+    named: list[tuple[Kind, str]] = [("package", one) for one in dict.fromkeys(keys)]
+    runs: list[tuple[Kind, str]] = [("run", str(one)) for one in runs_named(store, run)] if HEX.match(run) else []
     return found + named + runs
 
 

@@ -106,9 +106,10 @@ def test_the_subject_is_found_by_id_key_manifest_or_name(store: Store) -> None:
     package = store.get_package(key)
     assert package is not None
     release(store, policy(package=package.manifest, endpoint="abc"), weight=0.05, actor="ops", reason="first")
-    assert find(store, run[:13]) == ("run", run)
+    assert find(store, run) == find(store, run.upper()) == find(store, run[:13]) == ("run", run)
     assert find(store, run.replace("-", "")[:10]) == ("run", run)
     assert find(store, key[:10]) == find(store, package.manifest[:10]) == ("package", key)
+    assert find(store, f"desk-{key[:12]}") == find(store, f"/packages/desk-{key[:12]}/") == ("package", key)
     assert find(store, "abc") == ("endpoint", "abc")
     for wanted, said in (("zz", "no run, package or endpoint"), ("", "nothing to audit"), (f"{key[:10]}0z", "no run")):
         with pytest.raises(InputError, match=said):
