@@ -43,7 +43,7 @@ def directory_of(store: Store, source: Source, tried: Sequence[Tried], now: date
     for entry in entries:
         status, why = last_measured(entry, now)
         packages[entry.key] = Package(
-            key=entry.key, name=entry.name, model=entry.base, type=entry.type or "type not noted", locked_on=entry.locked_at.date(),
+            key=entry.key, name=entry.name, model=entry.base, type=entry.type or "type not noted", locked_on=entry.locked_at.astimezone(UTC).date(),
             status=status, why=why, incident=entry.incident, case=cases.get(entry.plan), trained=entry.key in trained,
             freed_bytes=freed(entry),
         )  # fmt: skip

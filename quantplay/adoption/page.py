@@ -59,6 +59,7 @@ def tiles(found: Adoption) -> tuple[Tile, ...]:
         (f"{one.saved:,.0f} {one.currency}", f"since {found.savings.since}, by the plans' prices")
         for one in found.savings.money
     ]
+    none_why = "no plan of them names one" if found.savings.packages else "no validated package served anything"
     return (
         Tile(label="Covered", value=known(told.covered), note=f"of {told.requests:,} requests"),
         Tile(label="Settled", value=known(told.settled), note="covered, or declined with a reason"),
@@ -67,7 +68,7 @@ def tiles(found: Adoption) -> tuple[Tile, ...]:
             label="From start to lock", value="not known" if time.median_hours is None else words.hours_words(time.median_hours),
             note=f"median of {time.locked:,} locked package{'' if time.locked == 1 else 's'}",
         ),
-        *(Tile(label="Saved in serving", value=value, note=note) for value, note in saved or [("not known", "no plan names a saving")]),
+        *(Tile(label="Saved in serving", value=value, note=note) for value, note in saved or [("not known", none_why)]),
         Tile(
             label="Device-hours", value=words.hours_of(found.device_hours) if found.device_hours.jobs else "none",
             note=f"{words.hours_of(found.device_hours_of_period)} of them since {found.since}" if found.device_hours.jobs else "no job is on record",

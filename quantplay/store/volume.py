@@ -37,7 +37,7 @@ class Policy:
     package: Digest | None  # manifest of the package
     quantized_model: str  # names that the two servers list
     full_precision_model: str
-    since: datetime
+    since: datetime  # UTC
     taken_back: bool  # it was rolled back, by the judge or by hand
 
 
@@ -53,7 +53,7 @@ class Tried:
     outcome: str | None
     left_at: str | None
     package: Digest | None
-    started_at: datetime
+    started_at: datetime  # UTC
     finished_at: datetime | None
     wrong_moves: tuple[str, ...]  # why play 2 said that quantizing is the wrong move
 
@@ -113,13 +113,20 @@ def day_of(number: int | None) -> date | None:
 
 
 def policies(connection: Connection) -> tuple[Policy, ...]:
-    return tuple(Policy(**row) for row in connection.execute(sa.text(POLICIES)).mappings())
+    rows = connection.execute(sa.text(POLICIES)).mappings()
+    return tuple(Policy(**{**row, "since": row["since"].astimezone(UTC)}) for row in rows)
 
 
 def tried(connection: Connection) -> tuple[Tried, ...]:
     """Every run, oldest first."""
     rows = connection.execute(sa.text(TRIED), {"opened": OPENED}).mappings()
-    return tuple(Tried(**{**row, "wrong_moves": tuple(row["wrong_moves"] or ())}) for row in rows)
+    return tuple(
+        Tried(**{
+            **row, "wrong_moves": tuple(row["wrong_moves"] or ()), "started_at": row["started_at"].astimezone(UTC),
+            "finished_at": row["finished_at"].astimezone(UTC) if row["finished_at"] is not None else None,
+        })
+        for row in rows
+    )  # fmt: skip
 
 
 def business_cases(connection: Connection) -> Mapping[Digest, BusinessCase]:

@@ -23,7 +23,8 @@ from quantplay.live.retention import tidy
 from quantplay.plan import BusinessCase
 from quantplay.records import FileEntry, Import, Manifest
 from quantplay.records.traffic import CounterRow, PolicyRevision, ServedArm
-from quantplay.store.registry import Store
+from quantplay.settings import Settings
+from quantplay.store.registry import Store, open_store
 
 NOW = datetime.now(UTC).replace(second=0, microsecond=0)
 CASE = BusinessCase.model_validate({
@@ -220,6 +221,19 @@ def test_what_was_quantized_elsewhere_is_never_validated(store: Store, tmp_path:
     assert [(one.places, one.model, one.requests, one.state) for one in found.models] == [
         (("chat", "theirs"), told.base, 80, "unvalidated"), (("bert",), None, 20, "never"),
     ]  # fmt: skip
+
+
+def test_days_are_utc_wherever_the_database_lives(
+    store: Store, database_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count(store, "support", serve(store, "support", lock_model(store, "desk")), 0, quantized=75)
+    told = looked(store).body()
+    for zone in ("Pacific/Kiritimati", "Pacific/Midway"):  # it is another day in one of them
+        monkeypatch.setenv("PGTZ", zone)
+        with open_store(database_settings) as elsewhere:
+            with elsewhere.engine.connect() as connection:
+                assert connection.scalar(sa.text("SHOW timezone")) == zone
+            assert looked(elsewhere).body() == told
 
 
 def test_every_number_of_queries_is_the_same_however_many_packages(store: Store) -> None:
