@@ -15,6 +15,7 @@ from typing import Any
 from quantplay.engines.gguf_header import read_gguf_header
 from quantplay.envelope.shape import is_tied, read_config, read_shape, text_type
 from quantplay.errors import Fault, InputError
+from quantplay.evalset.jsonl import printable
 from quantplay.evalset.models import PICKLES
 from quantplay.quantizers.imported_folder import read_folder
 from quantplay.quantizers.imported_gguf import read_gguf
@@ -100,21 +101,21 @@ def architectures() -> frozenset[str]:
 def other_architecture(ours: str, theirs: str, *, known: frozenset[str]) -> Iterator[Fault]:
     """Only where both sides use the same list of names: llama.cpp calls a Mistral `llama`."""
     if ours in known and theirs != ours:
-        yield Fault(where="architecture", what="is not the base model's", value=theirs, allowed=ours)
+        yield Fault(where="architecture", what="is not the base model's", value=printable(theirs), allowed=ours)
 
 
 def other_shapes(found: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]]) -> list[Fault]:
     """Tensors of one side alone, and those of other sizes. In which order a format keeps the axes is its own business."""
     faults = [
-        Fault(where=name, what="is not in the base model", value=text_of(found[name]))
+        Fault(where=printable(name), what="is not in the base model", value=text_of(found[name]))
         for name in sorted(found.keys() - wanted.keys())
     ]
     faults += [
-        Fault(where=name, what="is missing in the artifact", allowed=text_of(wanted[name]))
+        Fault(where=printable(name), what="is missing in the artifact", allowed=text_of(wanted[name]))
         for name in sorted(wanted.keys() - found.keys())
     ]
     faults += [
-        Fault(where=name, what="has another shape than in the base model", value=text_of(found[name]), allowed=text_of(wanted[name]))
+        Fault(where=printable(name), what="has another shape than in the base model", value=text_of(found[name]), allowed=text_of(wanted[name]))
         for name in sorted(found.keys() & wanted.keys())
         if sizes(found[name]) != sizes(wanted[name])
     ]  # fmt: skip

@@ -16,6 +16,7 @@ from typing import Any
 
 from quantplay.errors import Fault, InputError, IntegrityError
 from quantplay.evalset.finite import require_finite_weights
+from quantplay.evalset.jsonl import printable
 from quantplay.evalset.model_config import read_json
 from quantplay.evalset.models import model_files
 from quantplay.evalset.weights import BITS, Tensor
@@ -50,7 +51,7 @@ def read_folder(path: Path) -> dict[str, Any]:
     method = str(told.get("quant_method") or ("gptq" if "desc_act" in told else "none named"))
     if method not in READERS:
         raise InputError(
-            "this way of packing weights is not known", value=f"quant_method: {method}", allowed=", ".join(READERS),
+            "this way of packing weights is not known", value=printable(f"quant_method: {method}"), allowed=", ".join(READERS),
             fix="quantize the base model here, or ask for one of these",
         )  # fmt: skip
     saved = tensors_of(path)
@@ -105,7 +106,7 @@ def numbers(told: Mapping[str, Any], bits_key: str, group_key: str) -> tuple[int
     bits, group = told.get(bits_key), told.get(group_key)
     if type(bits) is not int or bits not in (2, 3, 4, 8) or type(group) is not int or group < -1:
         raise InputError(
-            "the configuration does not say bits and groups", value=f"{bits_key} {bits}, {group_key} {group}",
+            "the configuration does not say bits and groups", value=printable(f"{bits_key} {bits}, {group_key} {group}"),
             allowed="2, 3, 4 or 8 bits; groups of so many weights, or -1 for whole rows",
             fix="copy the configuration again from where the weights come from",
         )  # fmt: skip
@@ -125,7 +126,7 @@ def wrong_parts(
         here = "missing" if found is None else f"{found.dtype} {list(found.shape)}"
         if found is None or found.dtype not in dtypes or found.shape != shape:
             yield Fault(
-                where=f"{layer}.{part}", what="is not what bits and groups of the configuration take", value=here,
+                where=printable(f"{layer}.{part}"), what="is not what bits and groups of the configuration take", value=here,
                 allowed=f"{' or '.join(dtypes)} {list(shape)}",
             )  # fmt: skip
 
@@ -159,7 +160,7 @@ def awq(told: Mapping[str, Any], saved: Saved) -> Packing:
     if version != "gemm":
         raise InputError(
             "this layout of AWQ is not known",
-            value=f"version: {version}",
+            value=printable(f"version: {version}"),
             allowed="gemm",
             fix="ask for the `gemm` version",
         )
@@ -199,7 +200,7 @@ def compressed(told: Mapping[str, Any], saved: Saved) -> Packing:
         packed = saved.get(f"{layer}.weight_packed")
         stored = packed or saved.get(f"{layer}.weight")
         if stored is None or len(stored.shape) != 2:
-            wrong.append(Fault(where=layer, what="has a scale and no weights"))
+            wrong.append(Fault(where=printable(layer), what="has a scale and no weights"))
             continue
         outputs, columns = stored.shape
         inputs = columns * WORD // bits if packed else columns

@@ -11,6 +11,7 @@ from typing import Any
 from quantplay.engines.ggml import bits_per_weight, valid_rows
 from quantplay.engines.gguf_header import GgufHeader, read_gguf_header
 from quantplay.errors import Fault, InputError, IntegrityError
+from quantplay.evalset.jsonl import printable
 from quantplay.formats import TYPES
 
 GUESSED = 1024  # llama.cpp adds it to a type that nobody wrote into the file
@@ -64,7 +65,7 @@ def read_gguf(path: Path) -> dict[str, Any]:
         ),
         "shapes": {name: one.shape for name, one in header.tensors.items()},
         "words": {
-            key: str(value)
+            printable(key): printable(str(value))
             for key, value in header.metadata.items()
             if key.startswith(("general.", "quantize.")) and len(str(value)) <= LONGEST_WORDS
         },
@@ -95,6 +96,8 @@ def damaged(path: Path, header: GgufHeader) -> Iterator[Fault]:
         block, _ = GGML_QUANT_SIZES[GGMLQuantizationType[tensor.kind]]
         begin = header.data_start + tensor.offset
         if not tensor.shape or tensor.shape[0] % block or not prod(tensor.shape):
-            yield Fault(where=name, what=f"can't be stored as {tensor.kind}", value=str(list(tensor.shape)))
+            yield Fault(where=printable(name), what=f"can't be stored as {tensor.kind}", value=str(list(tensor.shape)))
         elif not valid_rows(tensor.kind, data[begin : begin + tensor.size_bytes]):
-            yield Fault(where=name, what="holds a scale or a value that is NaN or infinite", value=tensor.kind)
+            yield Fault(
+                where=printable(name), what="holds a scale or a value that is NaN or infinite", value=tensor.kind
+            )

@@ -12,16 +12,19 @@ import pytest
 import store_samples as samples
 from locked_models import lock_model
 
+from quantplay.cli.release import folder_of
 from quantplay.engines.converter import convert, ensure_converter
 from quantplay.engines.llama_quantize import quantize_file
 from quantplay.engines.model_file import model_folder
 from quantplay.errors import InputError
 from quantplay.handoff.replay import require_replayable
+from quantplay.live.release_check import check_release
 from quantplay.plan import Plan
 from quantplay.plays.imports import artifact_of_import, recipe_of_import, required_import
 from quantplay.quantizers.imported_check import imported_faults
 from quantplay.records import Inputs, Manifest
 from quantplay.settings import settings
+from quantplay.store.catalogue import Wanted
 from quantplay.store.registry import Store
 from tests.harness.quantize_models import number_of
 from tests.unit import imported_folders as folders
@@ -97,9 +100,16 @@ def test_the_registry_shows_it_beside_the_packages(ask: Ask, store: Store, gguf:
     assert "no locked package has this key" in ask("registry_show", code=2, package="nothing")
 
 
-def test_what_is_no_package_can_not_have_a_packages_name(ask: Ask, gguf: Path) -> None:
+def test_what_is_no_package_is_not_offered_named_or_released(ask: Ask, store: Store, gguf: Path) -> None:
     told = imported(ask, gguf)
+    assert store.find_packages(Wanted(base=told["base"])) == ()  # what a run is offered comes from these
     assert "no locked package" in ask("alias", code=2, name="desk/now", package=told["sha256"], reason="because")
+    for name in ("theirs", told["sha256"][:12]):
+        with pytest.raises(InputError, match="only a package can be released"):
+            folder_of(Path(name))
+    for path in (gguf, PILOT):
+        with pytest.raises(InputError, match="a model and no package"):
+            check_release(path)
 
 
 @pytest.mark.parametrize("harm", ["cut", "nan", "other model", "full"])

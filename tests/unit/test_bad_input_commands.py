@@ -60,7 +60,7 @@ ARGUMENTS: list[tuple[str, dict[str, str], str, int, tuple[str, ...]]] = [
     ("no row", {}, "show --limit 0", 2, ("'--limit'",)),
     ("no package", {}, "verify {tmp}/none", 2, ("there is no package here", "quantplay show")),
     ("a package that is a plan", {}, "verify {tmp}/plan.yaml", 2, ("can't be read", "copy the package again")),
-    ("a package that is a folder of something else", {}, "verify {tmp}/model", 2, ("there is no manifest", "folder or its .tar")),
+    ("a package that is a folder of something else", {}, "verify {tmp}/model", 2, ("this is a model and no package", "folder, or its .tar")),
     ("a folder that is a file", {}, "init {tmp}/gate.jsonl", 2, ("not overwritten", "name another folder")),
     ("a folder that can't be made", {}, "init /proc/quantplay", 2, ("can't be written", "/proc/quantplay")),
     ("a plan that is there", {}, "init {tmp}", 2, ("not overwritten", "plan.yaml")),
