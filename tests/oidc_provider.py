@@ -119,8 +119,8 @@ class Provider:
         return JSONResponse({"access_token": access, "token_type": "Bearer", "expires_in": 300, "id_token": token})
 
 
-FORM = """<!doctype html><title>Log in</title><h1>The provider of the tests</h1><form method="post" action="/authorize?{query}">
-<label>User <input name="user"></label> <label>Password <input name="password" type="password"></label>
+FORM = """<!doctype html><title>Log in</title><link rel="icon" href="data:,"><h1>The provider of the tests</h1><form method="post" action="/authorize?{query}">
+<label>User <input name="user" autocomplete="username"></label> <label>Password <input name="password" type="password" autocomplete="current-password"></label>
 <button>Log in</button> <button name="refuse" value="1">Refuse</button></form>"""
 
 

@@ -100,7 +100,8 @@ def facts(found: Shown) -> list[tuple[str, str]]:
     entry = found.listed.entry
     serving = [f"{at.endpoint}: {at.state}, {100 * at.weight:g} % of conversations" for at in entry.serving]
     signed = [
-        f"{one.stage}: {one.verdict} by {one.person} ({one.role}), {one.recorded_at[:16]}" for one in found.signoffs
+        f"{one.stage}: {one.verdict} by {one.person} ({one.role}), {one.recorded_at[:16]}, {one.identified}"
+        for one in found.signoffs
     ]
     given = {
         "use case": entry.use_case,

@@ -74,7 +74,7 @@ def signoffs_table(title: str, signoffs: Sequence[SignOff], *, runs: bool = Fals
             one.stage,
             one.role,
             Text(one.verdict, style=STYLES[one.verdict]),
-            one.person,
+            one.person if one.login is None else f"{one.person}, {one.identified}",
             when,
             one.comment,
         ]

@@ -141,3 +141,8 @@ class SignOff(Record):
     key: str  # fingerprint of the SSH key, SHA256:...; or RFC 7638 thumbprint of the provider's
     login: Login | None = None  # None: identified by an SSH key
     owners: Digest  # of the owners file it was checked against
+
+    @property
+    def identified(self) -> str:
+        """How it is known who signed."""
+        return f"SSH key {self.key}" if self.login is None else f"log-in at {self.login.issuer} as {self.login.subject}"

@@ -108,6 +108,7 @@ class Wanted:
     use_case: str = ""
     name: str = ""  # of the plan, exactly
     text: str = ""  # anywhere in name, use case, model, owners, type, aliases
+    measured: str = ""  # what the newest re-validation said
     after: str = ""  # key of the last one that is known already: only what comes after it in the order of a list
     limit: int | None = None  # the newest ones
 
@@ -126,6 +127,7 @@ CONDITIONS = {
     "use_case": "strpos(lower(pl.use_case), lower(:use_case)) > 0",
     "name": "pl.name = :name",
     "text": f"strpos(lower({TEXT}), lower(:text)) > 0",
+    "measured": "v.status = :measured",
     "after": "(p.created_at, cast(:after AS text)) < (SELECT l.created_at, p.key FROM quantplay.packages l WHERE l.key = :after)",
 }
 QUERY = """

@@ -14,7 +14,7 @@ from quantplay.handoff import words
 from quantplay.handoff.charts import TEMPLATES as OF_REPORTS
 from quantplay.handoff.charts import chart_css
 from quantplay.web.around import outcome_title
-from quantplay.web.package import STANDING_TONES, TONES, identified, serving_words
+from quantplay.web.package import STANDING_TONES, TONES, serving_words
 from quantplay.web.sessions import VISITOR
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -36,7 +36,7 @@ def environment() -> Environment:
     made.filters |= {name: getattr(words, name) for name in ("number", "compact", "percent", "size")}
     made.filters |= {"when": when, "day": day, "address": address, "role": role}
     made.globals |= {
-        "menu": MENU, "standing_tones": STANDING_TONES, "verdict_tones": TONES, "identified": identified,
+        "menu": MENU, "standing_tones": STANDING_TONES, "verdict_tones": TONES,
         "serving_words": serving_words, "outcome_title": outcome_title, "visitor": VISITOR.get,
     }  # fmt: skip
     return made

@@ -13,7 +13,7 @@ from quantplay.store.registry import Store
 from quantplay.web.asked import Asked
 
 PAGE = 50
-AT_ONCE = 400  # that are read where how they stand decides, which is known only then
+AT_ONCE = 150  # that are read where how they stand decides, which is known only then
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,8 @@ def page_of(store: Store, asked: Asked, now: datetime, size: int = PAGE) -> Page
     """How a package stands is told as it was measured last, on the machine where that was: this one may serve pages only."""
     found: list[Listed] = []
     wanted = replace(asked.wanted, limit=size + 1 if asked.state is None else AT_ONCE)
+    if asked.state == "regressed":  # no other can have regressed
+        wanted = replace(wanted, measured="regressed")
     while len(found) <= size:
         entries = store.find_packages(wanted)
         found += [one for one in stood(entries, None, now) if asked.state in (None, one.standing.status)]

@@ -14,7 +14,7 @@ from quantplay.handoff.words import compact, number, percent, size
 from quantplay.plan import Plan
 from quantplay.plays.catalogue import Listed, chips, stood
 from quantplay.plays.in_full import Shown, gathered
-from quantplay.records import Decision, SignOff
+from quantplay.records import Decision
 from quantplay.store import aliases
 from quantplay.store.catalogue import Entry, Wanted
 from quantplay.store.events import Event
@@ -148,13 +148,6 @@ def facts_of(entry: Entry) -> list[tuple[str, str]]:
         "File": entry.sha256 or "",
     }
     return [(name, told) for name, told in given.items() if told]
-
-
-def identified(signoff: SignOff) -> str:
-    """How it is known who signed."""
-    if signoff.login is None:
-        return f"SSH key {signoff.key}"
-    return f"log-in at {signoff.login.issuer} as {signoff.login.subject}"
 
 
 def serving_words(entry: Entry) -> list[str]:
