@@ -104,7 +104,7 @@ def install(wheel: Path, *, again: bool) -> None:
         if line.startswith(("Collecting ", "Requirement already satisfied: ")):
             seen += 1
             return f"collecting {min(seen, total)} of {total} packages"
-        return "unpacking them" if line.startswith("Installing collected packages") else None
+        return "unpacking them, which takes minutes" if line.startswith("Installing collected packages") else None
 
     run_logged(
         [*PIP, "install", "--progress-bar", "off", "--find-links", wheel.parent.as_uri(), "--requirement", LOCK],
@@ -164,6 +164,7 @@ def set_up() -> None:
         temporary.replace(STAMP)
         UNFINISHED.unlink()
         say(f"quantplay set-up: ready after {elapsed(time.monotonic() - started)}")
+        say("next: `. .venv/bin/activate`, then `quantplay doctor`, then docs/tutorial.md")
 
 
 def main() -> int:

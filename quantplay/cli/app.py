@@ -134,6 +134,14 @@ def evaluate(
     ] = 8,
     max_tokens: Annotated[int, typer.Option(min=1, max=65536, help="Longest answer in tokens.")] = 64,
     context: Annotated[int, typer.Option(min=16, max=1048576, help="Prompt and answer together, in tokens.")] = 512,
+    stop: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TEXT",
+            help="An answer ends here; may be repeated; \\n is a line break and what holds without this.",
+            show_default=False,
+        ),
+    ] = None,
     speed: Annotated[bool, typer.Option("--speed", help="Measure speed too (.gguf, or a server).")] = False,
     tokenizer: Annotated[
         Path | None, typer.Option(help="Folder of the source model; a served .gguf file needs its tokenizer.")
@@ -146,7 +154,7 @@ def evaluate(
     """Measure one model on your own tasks. No plan needed; quality by slice with intervals, time and memory."""
     start(
         "evaluate", json=json, model=model, tasks=tasks, runtime=runtime, batch=batch, max_tokens=max_tokens,
-        context_tokens=context, speed=speed, allow_code=tuple(allow_code or ()), tokenizer=tokenizer,
+        context_tokens=context, stop=tuple(stop or ()), speed=speed, allow_code=tuple(allow_code or ()), tokenizer=tokenizer,
     )  # fmt: skip
 
 

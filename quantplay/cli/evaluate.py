@@ -18,6 +18,7 @@ def command(
     context_tokens: int,
     speed: bool,
     allow_code: Sequence[str],
+    stop: Sequence[str] = (),
     tokenizer: Path | None = None,
     json: bool = False,
 ) -> int:
@@ -29,9 +30,11 @@ def command(
     if runtime not in (None, *get_args(Runtime)):
         raise InputError("unknown runtime", value=runtime, allowed=", ".join(get_args(Runtime)))
     asked: Any = runtime
+    ends = tuple(text.replace("\\n", "\n").replace("\\t", "\t") for text in stop)
+    decoding = Decoding(max_tokens=max_tokens, stop=ends) if ends else Decoding(max_tokens=max_tokens)
     with RunView(errors_console()) as view:
         report = measure_alone(
-            model, tasks, runtime=asked, batch=batch, decoding=Decoding(max_tokens=max_tokens), speed=speed,
+            model, tasks, runtime=asked, batch=batch, decoding=decoding, speed=speed,
             context_tokens=context_tokens, threads=settings().threads, allow_code=allow_code, tokenizer=tokenizer,
             on_progress=view.report("evaluate"),
         )  # fmt: skip

@@ -39,8 +39,8 @@ def require_fit(needs: Iterable[tuple[str, int, int]], context_tokens: int) -> N
         raise InputError(
             f"{len(faults)} items are too long for a context of {context_tokens} tokens",
             faults=faults,
-            fix="raise `envelope.context_tokens` (within what the model was trained for), lower `decoding.max_tokens`, "
-            "or shorten the items",
+            fix="raise the context (`envelope.context_tokens` of a plan, `--context` of `quantplay evaluate`; within what the model was trained for), "
+            "lower the longest answer (`decoding.max_tokens`, `--max-tokens`), or shorten the items",
         )
 
 
