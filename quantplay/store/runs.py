@@ -222,11 +222,12 @@ def passages(connection: Connection) -> tuple[Passage, ...]:
         .order_by(table.c.started_at, table.c.id)
     )
     rows = connection.execute(query).all()
-    plays = _plays(connection, [row.id for row in rows])
+    done = tables.run_plays.c
+    of_each = sa.select(done.run, sa.func.array_agg(done.play.distinct()).label("plays")).group_by(done.run)
+    plays = {row.run: frozenset(row.plays) for row in connection.execute(of_each)}
     return tuple(
         Passage(
-            run=row.id, model=row.model, left_at=row.left_at, outcome=row.outcome,
-            plays=frozenset(play.play for play in plays.get(row.id, ())),
+            run=row.id, model=row.model, left_at=row.left_at, outcome=row.outcome, plays=plays.get(row.id, frozenset())
         )
         for row in rows
     )  # fmt: skip
