@@ -84,6 +84,7 @@ def power_view(power: PowerReport, width: int) -> Group:
         ("max_drop", "right"),
         ("passes", "right"),
         ("items needed", "right"),
+        ("these carry", "right"),
     ]
     columns += [("documents", "right"), ("flips assumed", "right"), ("drop found in 80 %", "right")] if wide else []
     rows = []
@@ -92,7 +93,7 @@ def power_view(power: PowerReport, width: int) -> Group:
         lacking = row.items_needed is None or row.items_needed > row.items
         cells: list[RenderableType] = [
             row.slice, f"{row.items:,}", f"{row.max_drop_points:g}", f"{100 * row.pass_probability:.1f} %",
-            Text(needed, style="yellow" if lacking and not power.enough else ""),
+            Text(needed, style="yellow" if lacking and not power.enough else ""), f"{row.carries_points:g}",
         ]  # fmt: skip
         if wide:
             cells += [f"{row.clusters:,}", f"{100 * row.flip_rate:g} %", f"{row.minimum_detectable_points:.1f} points"]

@@ -221,11 +221,12 @@ def power_of(file: PlanFile, sets: Sets) -> PowerReport | None:
 def power_warnings(file: PlanFile, power: PowerReport | None) -> Iterator[Fault]:
     if power is None or power.enough:
         return
+    gate: Gate = file.parts["gate"]
     chance = f"{100 * power.joint_probability:.0f} %"
     short = [
-        f"{row.slice} needs {row.items_needed:,} items, has {row.items:,}"
+        f"{row.slice} needs {row.items_needed:,} items, has {row.items:,}, which carry max_drop {row.carries_points:g}"
         if row.items_needed is not None
-        else f"{row.slice} needs more items than anybody has"
+        else f"{row.slice} needs more items than anybody has; {row.items:,} carry max_drop {row.carries_points:g}"
         for row in power.short
     ]
     yield file.fault(
@@ -233,7 +234,8 @@ def power_warnings(file: PlanFile, power: PowerReport | None) -> Iterator[Fault]
         f"gate: even a lossless candidate would pass with a chance of only {chance}",
         value="; ".join(short) or chance,
         allowed=f"at least {100 * power.target:.0f} %",
-        fix="add items to these slices, or decide on wider tolerances now, before any result exists",
+        fix="add items to these slices, or decide on wider tolerances now, before any result exists; the hardest items are "
+        f"the first {100 * gate.hardest.share:g} % of all (`gate.hardest.share`)",
     )
 
 

@@ -43,8 +43,9 @@ def length_faults(
         yield file.fault(
             ("decoding", "max_tokens"),
             f"decoding.max_tokens: {len(long)} expected answers are longer, so nobody could give them",
-            value=f"{decoding.max_tokens}; {most} has {answers[most]} tokens",
+            value=f"{decoding.max_tokens}, and the answer of {most} is {answers[most]} tokens long",
             allowed=f"at least {answers[most]}",
+            fix=f"`max_tokens: {answers[most]}` under `decoding:`, or shorter answers in the items",
         )
 
 

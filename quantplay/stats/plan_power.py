@@ -33,6 +33,7 @@ class PowerRow:
     max_drop_points: float
     pass_probability: float  # of a lossless candidate, this slice alone
     items_needed: int | None  # so that all slices together reach the target; None: no reasonable number does
+    carries_points: float  # smallest max_drop, in half points, that the items there are would carry
     minimum_detectable_points: float  # true drop found in 80 % of cases
 
 
@@ -117,6 +118,17 @@ def row_of(
         max_drop_points=max_drop_points,
         pass_probability=pass_probability(items, max_drop, flip_rate, level=level, clusters=clusters),
         items_needed=items_for(max_drop, flip_rate, power=wanted, level=level, items_a_cluster=items / clusters),
+        carries_points=carried(items, flip_rate, wanted, level, clusters),
         minimum_detectable_points=100
         * minimum_detectable_drop(effective_items(items, clusters), flip_rate, level=level),
     )
+
+
+def carried(items: int, flip_rate: float, wanted: float, level: float, clusters: int) -> float:
+    """Smallest tolerance, in points and steps of a half, at which a lossless candidate passes with probability `wanted`; at most 100."""
+    low, high = 0, 200  # half points; what is wider is passed more easily
+    while high - low > 1:
+        middle = (low + high) // 2
+        enough = pass_probability(items, middle / 200, flip_rate, level=level, clusters=clusters) >= wanted
+        low, high = (low, middle) if enough else (middle, high)
+    return high / 2

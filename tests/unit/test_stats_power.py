@@ -107,6 +107,20 @@ def test_a_weak_plan_says_which_slice_needs_how_many() -> None:
     assert better.enough
 
 
+@pytest.mark.parametrize("count", [40, 150, 600, 2000])
+def test_the_tolerance_that_the_items_carry_is_the_smallest_that_passes(count: int) -> None:
+    items = dict.fromkeys(gate().slices, count)
+    report = power_report(gate(), items)
+    wanted = report.target ** (1 / len(report.rows))
+    for row in report.rows:
+        chances = [
+            pass_probability(row.items, points / 200, row.flip_rate, level=report.level, clusters=row.clusters)
+            for points in (2 * row.carries_points, 2 * row.carries_points - 1)
+        ]
+        assert chances[0] >= wanted > chances[1]
+    assert power_report(gate(report.rows[0].carries_points, report.rows[-1].carries_points), items).enough
+
+
 def test_attempts_and_flip_rate_enter() -> None:
     items = dict.fromkeys(gate().slices, 600)
     once = power_report(gate(), items).joint_probability
