@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from functools import cache
 from types import TracebackType
 from typing import IO, Any, Self
@@ -12,6 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 PIPED_WIDTH = 120  # a pipe has no width of its own
+LINE_SECONDS = 30.0  # where no bar can be drawn, a line so often says how far it is
 
 
 def console_for(stream: IO[str]) -> Console:
@@ -43,6 +45,7 @@ class RunView:
             TimeElapsedColumn(), console=out, transient=True, disable=not out.is_terminal,
         )  # fmt: skip
         self.shown: dict[tuple[str, str], TaskID] = {}
+        self.told = time.monotonic()
 
     def __enter__(self) -> Self:
         self.bars.start()
@@ -71,6 +74,9 @@ class RunView:
         if key not in self.shown:
             self.shown[key] = self.bars.add_task(f"{name}: {text}", total=max(total, 1))
         self.bars.update(self.shown[key], completed=done, total=max(total, 1))
+        if not self.out.is_terminal and time.monotonic() - self.told >= LINE_SECONDS:
+            self.told = time.monotonic()
+            self.out.print(f"{name:<12} {done:g} of {total:g}: {escape(text)}")
 
     def report(self, name: str) -> Any:
         """The progress callback of `quantplay.process.run` for a job called `name`."""

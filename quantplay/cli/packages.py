@@ -24,7 +24,8 @@ def command(
     """`wanted`: fields of Wanted; `looking`: somebody looks for something, so that it has to be named; `limit`: the newest ones."""
     from quantplay.cli.console import console
     from quantplay.cli.registry_imports import body_of as of_import
-    from quantplay.cli.registry_imports import imports_table, wanted_imports
+    from quantplay.cli.registry_imports import imports_table
+    from quantplay.plays.unvalidated import wanted_imports
     from quantplay.settings import settings
     from quantplay.store.registry import open_store
 

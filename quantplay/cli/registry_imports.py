@@ -4,37 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+from quantplay.plays.unvalidated import UNVALIDATED
 
+if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from quantplay.store.registry_imports import Imported
 
-UNVALIDATED = "unvalidated"
 LEFT_SHOWN = 6  # names of matrices left at full precision
-
-
-def wanted_imports(found: Iterable[Imported], given: Mapping[str, Any], state: str | None) -> tuple[Imported, ...]:
-    """The unvalidated ones that are like what `registry find` was given: a validated one is a package, and shown as one."""
-    from quantplay.formats import FORMATS
-
-    if state not in (None, UNVALIDATED) or given.keys() - {"text", "base", "runtime", "type", "bits"}:
-        return ()  # nobody measured it, owns it or says what it is for
-
-    def like(one: Imported) -> bool:
-        told = one.told
-        text = " ".join((told.name, told.base_source, told.type, told.format, told.origin)).lower()
-        runtimes = FORMATS[told.format].runtimes if told.format in FORMATS else ()
-        return (
-            str(given.get("text", "")).lower() in text
-            and told.base.startswith(str(given.get("base", "")).lower())
-            and given.get("runtime", "") in ("", *runtimes)
-            and given.get("type", told.type).lower() == told.type.lower()
-            and given.get("bits", told.nominal_bits) == told.nominal_bits
-        )
-
-    return tuple(one for one in found if not one.validated and like(one))
 
 
 def status_of(one: Imported) -> str:

@@ -26,7 +26,7 @@ from quantplay.web import around, desk, run
 from quantplay.web.adoption import Looks
 from quantplay.web.asked import RUNTIMES, STATES, asked
 from quantplay.web.drawing import css, draw
-from quantplay.web.list import page_of
+from quantplay.web.list import imports_beside, page_of
 from quantplay.web.login import Refused, to_log_in
 from quantplay.web.package import facts_of, whole
 from quantplay.web.sessions import VISITOR
@@ -103,7 +103,8 @@ def now() -> datetime:
 def models(site: Site, request: Request) -> str:
     looked = asked(request.query_params)
     page = page_of(site.open(), looked, now())
-    return draw("models", "/", asked=looked, page=page, states=STATES, runtimes=RUNTIMES)
+    imports = imports_beside(site.open(), looked)
+    return draw("models", "/", asked=looked, page=page, imports=imports, states=STATES, runtimes=RUNTIMES)
 
 
 def package(site: Site, request: Request) -> str:

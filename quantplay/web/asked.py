@@ -10,9 +10,10 @@ from urllib.parse import urlencode
 
 from quantplay.errors import InputError
 from quantplay.formats import FORMATS
+from quantplay.plays.unvalidated import UNVALIDATED
 from quantplay.store.catalogue import Wanted
 
-STATES = ("confirmed", "stale", "regressed")
+STATES = ("confirmed", "stale", "regressed", UNVALIDATED)
 RUNTIMES = tuple(dict.fromkeys(runtime for one in FORMATS.values() for runtime in one.runtimes))
 LONGEST = 200
 KEY = re.compile(r"[0-9a-f]{64}")

@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from quantplay.plays.catalogue import Listed, stood
+from quantplay.plays.unvalidated import UNVALIDATED, wanted_imports
 from quantplay.store.registry import Store
+from quantplay.store.registry_imports import Imported
 from quantplay.web.asked import Asked
 
 PAGE = 50
@@ -26,6 +28,8 @@ class Page:
 
 def page_of(store: Store, asked: Asked, now: datetime, size: int = PAGE) -> Page:
     """How a package stands is told as it was measured last, on the machine where that was: this one may serve pages only."""
+    if asked.state == UNVALIDATED:  # no package is
+        return Page(shown=(), after=None)
     found: list[Listed] = []
     wanted = replace(asked.wanted, limit=size + 1 if asked.state is None else AT_ONCE)
     if asked.state == "regressed":  # no other can have regressed
@@ -37,3 +41,11 @@ def page_of(store: Store, asked: Asked, now: datetime, size: int = PAGE) -> Page
             break
         wanted = replace(wanted, after=entries[-1].key)
     return Page(shown=tuple(found[:size]), after=found[size - 1].entry.key if len(found) > size else None)
+
+
+def imports_beside(store: Store, asked: Asked) -> tuple[Imported, ...]:
+    """What was quantized elsewhere and nobody measured, beside the first page of packages."""
+    if "after" in asked.given:
+        return ()
+    given = {name: getattr(asked.wanted, name) for name in asked.given if name != "state"}
+    return wanted_imports(store.list_imports(), given, asked.state)

@@ -21,6 +21,7 @@ from test_store_signoffs import opened, waits
 from web_server import served
 
 from quantplay.live.release import release
+from quantplay.records import Import
 from quantplay.records.traffic import PolicyRevision, ServedArm
 from quantplay.store.incidents import Lesson
 from quantplay.store.registry import Store
@@ -340,3 +341,21 @@ def test_a_person_finds_a_model_and_reads_all_of_it(store: Store, site: Site, tm
             browser.goto(url + shown[name])
             screenshot(browser, f"web-{name}-dark", tmp_path)
         assert said == []
+
+
+def test_what_was_quantized_elsewhere_stands_beside_the_packages(store: Store, site: Site) -> None:
+    theirs = Import(
+        sha256="c" * 64, name=HOSTILE, base="d" * 64, base_source="org/chat", format="gguf", type="Q4_K_M", nominal_bits=4, group_size=32,
+        bits_per_weight=4.8, size_bytes=9, file_name="theirs.gguf", files=(), tensors={}, full_precision=(), words={}, origin="a colleague",
+        said_by="ada", at=NOW.isoformat(),
+    )  # fmt: skip
+    store.register_import(theirs)
+    key = lock_model(store, "desk")
+    for path, there, packages in (
+        ("/", True, True), ("/?state=unvalidated", True, False), ("/?state=confirmed", False, True), ("/?text=chat&bits=4", True, False),
+        ("/?bits=8", False, False), ("/?owner=ada", False, False),
+    ):  # fmt: skip
+        text = page(site, path)
+        assert ("c" * 12 in text, key in text) == (there, packages), path
+        assert "<script" not in text
+        assert "<img" not in text

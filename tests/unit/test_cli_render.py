@@ -11,6 +11,7 @@ import pytest
 from factories import made_run
 from rich.console import Console, RenderableType
 
+from quantplay.cli import console as consoles
 from quantplay.cli.render import decision_view, outcome_panel, signed
 from quantplay.cli.render_runs import duration, run_view, runs_table
 from quantplay.cli.run_records import RunRecords
@@ -125,3 +126,15 @@ def test_numbers_for_people() -> None:
         "1 h 00 min",
         "2 h 02 min",
     ]
+
+
+def test_where_no_bar_can_be_drawn_a_line_says_now_and_then_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(consoles.time, "monotonic", lambda: clock[0])
+    out = io.StringIO()
+    with consoles.RunView(consoles.console_for(out)) as view:
+        for done in range(101):
+            clock[0] += 1.0
+            view.progress("baseline", done, 100, "items answered")
+    lines = out.getvalue().splitlines()
+    assert lines == [f"baseline     {done} of 100: items answered" for done in (29, 59, 89)]
