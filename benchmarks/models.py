@@ -20,7 +20,7 @@ SHAPE: dict[str, Any] = {
 matrix of its own, bfloat16."""
 
 
-def save_random_model(folder: Path, seed: int = 5) -> Path:
+def save_random_model(folder: Path, seed: int = 5, layers: int = 3) -> Path:
     """A Llama of `SHAPE` with the pilot's tokenizer; four columns of its hidden state are far larger than the others."""
     import torch
     from safetensors.torch import save_file
@@ -28,7 +28,11 @@ def save_random_model(folder: Path, seed: int = 5) -> Path:
     folder.mkdir(parents=True)
     for name in TOKENIZER:
         shutil.copy(PILOT / "model" / name, folder / name)
-    config = json.loads((PILOT / "model" / "config.json").read_text(encoding="utf-8")) | SHAPE
+    config = (
+        json.loads((PILOT / "model" / "config.json").read_text(encoding="utf-8"))
+        | SHAPE
+        | {"num_hidden_layers": layers}
+    )
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     generator = torch.Generator().manual_seed(seed)
     tensors = {}

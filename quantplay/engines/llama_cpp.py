@@ -83,7 +83,11 @@ class LlamaModel:
             )
         self.memory = self.library.llama_get_memory(self.context)
         said = llama_log.text()
-        self.cache_bytes = round(sum(float(size) for size in MEMORY_SIZE.findall(said)) * 2**20)
+        sizes = [float(size) for size in MEMORY_SIZE.findall(said)]
+        if not sizes:
+            self.close()
+            raise InternalError("llama.cpp did not say how large its key-value cache is", value=path)
+        self.cache_bytes = round(sum(sizes) * 2**20)
         self.serving = serving_settings(said, flash)
         self.batch = Batch(BATCH_TOKENS)
 

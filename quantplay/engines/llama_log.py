@@ -9,11 +9,13 @@ import ctypes
 from collections import deque
 from typing import Any
 
-KEPT = 400  # lines; loading a model writes about 100
-ERROR_LEVELS = frozenset({3, 4})  # enum ggml_log_level: warning, error
+KEPT = 4000  # lines; loading a model writes a few hundred
+DEBUG = 1  # enum ggml_log_level; a thousand lines about a graph of 16 layers would push out what a load says
+ERROR_LEVELS = frozenset({3, 4})  # warning, error
 CONTINUED = 5  # the text belongs to the line before
 
 lines: deque[tuple[int, str]] = deque(maxlen=KEPT)
+last: list[int] = [0]  # level of the newest line, kept or not
 installed: dict[str, Any] = {}  # llama.cpp keeps a bare pointer: the callback must stay alive
 
 
@@ -28,8 +30,11 @@ def listen() -> None:
 
 
 def keep(level: int, text: bytes, _user_data: object) -> None:
+    continued, last[0] = level == CONTINUED, last[0] if level == CONTINUED else level
+    if last[0] == DEBUG:
+        return
     line = text.decode(errors="replace")
-    if level == CONTINUED and lines:
+    if continued and lines:
         level, before = lines.pop()
         line = before + line
     lines.append((level, line))

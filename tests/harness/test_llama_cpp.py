@@ -9,9 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.models import save_random_model
+from quantplay.engines.converter import convert, ensure_converter
 from quantplay.engines.llama_cpp import LlamaModel, runtime_description
 from quantplay.engines.logits import draw, log_softmax
+from quantplay.envelope.memory import cache_bytes
+from quantplay.envelope.shape import read_shape
 from quantplay.errors import InputError
+from quantplay.settings import settings
 
 CLOSE_LOGITS = 0.05  # batches of other sizes round differently; only nearly equal logits may change places
 STOP = ("\n",)
@@ -58,6 +63,16 @@ def same_up_to_rounding(model: LlamaModel, prompt: Sequence[int], one: Sequence[
         return True
     logits = np.sort(model.logits([*prompt, *one[:place]], len(prompt) + place - 1)[0])
     return bool(logits[-1] - logits[-2] < CLOSE_LOGITS)
+
+
+@pytest.mark.parametrize("layers", [1, 24])
+def test_a_model_says_how_large_its_cache_is_however_deep_it_is(tmp_path: Path, layers: int) -> None:
+    folder = save_random_model(tmp_path / "model", layers=layers)
+    convert(ensure_converter(settings().cache), folder, tmp_path / "deep.gguf")
+    with LlamaModel(tmp_path / "deep.gguf", threads=1, context_tokens=512, sequences=2) as deep:
+        told = cache_bytes(read_shape(folder), context_tokens=512, batch=2, cache_type="F16")
+        assert deep.cache_bytes == pytest.approx(told, rel=0.01)
+        assert deep.serving["cache of keys"] == "f16"
 
 
 def test_batched_answers_equal_one_at_a_time(model: LlamaModel, single: LlamaModel, items: list) -> None:
