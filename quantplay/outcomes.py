@@ -48,7 +48,7 @@ OUTCOMES: dict[str, Outcome] = {
     ),
     "inconclusive": Outcome(
         title="inconclusive",
-        when="too little data to tell; the result says how many items are missing",
+        when="too little data to tell; the verdict says what would settle it",
         exit_code=14, state="COMPLETED", state_name="Inconclusive",
     ),
     "declined": Outcome(

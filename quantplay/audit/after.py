@@ -92,7 +92,8 @@ def drift(facts: Facts) -> Answer:
     return line(
         "after", "Is traffic still what it was calibrated for?", facts.owner("product_owner"), None if found is None else not told.get("due"),
         *([facts.event(found, f"{told.get('day')}: {told.get('status')}. {reasons[0]}")] if found else []),
-        why=str(reasons[0]), ask="No look at drift is on record: quantplay drift ENDPOINT would tell.", fix="quantplay revalidate KEY",
+        why=str(reasons[0]), ask="No look at drift is on record.",
+        fix="quantplay drift ENDPOINT" if found is None else "quantplay revalidate KEY",
     )  # fmt: skip
 
 

@@ -66,8 +66,8 @@ def by_rule(facts: Facts, rule: str, owner: str) -> Answer:
         return line(
             "calibration", question, owner, True if looked else None,
             *([facts.shows("calibration", f"no finding of {rule} in {check.samples} samples")] if check and looked else []),
-            ask="No sample of traffic was compared with it: `calibration.traffic` in the plan." if check is not None
-            else "No check of the calibration set is on record.", fix=FIX,
+            ask="No sample of traffic was compared with it." if check is not None else "No check of the calibration set is on record.",
+            fix="name a sample of traffic in the plan (`calibration: traffic:`), then quantplay check PLAN" if check is not None and not looked else FIX,
         )  # fmt: skip
     return line(
         "calibration", question, owner, False, facts.shows("calibration", f"{found.value} ({found.allowed} allowed)"),

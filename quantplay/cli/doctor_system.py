@@ -81,6 +81,25 @@ def llama_cpp() -> Iterator[Finding]:
     )  # fmt: skip
 
 
+def converter() -> Iterator[Finding]:
+    """A run that makes a GGUF needs the sources of llama.cpp's converter; `make setup` left them in the cache folder of then."""
+    from quantplay.engines.converter import installed_pin
+
+    version, pin = installed_pin()
+    cache = settings().cache
+    places = (
+        cache / "converter" / f"llama_cpp_python-{version}-{pin.tree[:12]}",
+        cache / "sdist" / f"llama_cpp_python-{version}.tar.gz",
+    )
+    if found := next((place for place in places if place.exists()), None):
+        yield Finding(name="converter to GGUF", state="good", found=str(found))
+    else:
+        yield Finding(
+            name="converter to GGUF", state="note", found=f"not in {cache}: the first run that makes a GGUF downloads its sources, 73 MiB",
+            fix="without a network, set QUANTPLAY_CACHE to the folder that was the cache when `make setup` ran",
+        )  # fmt: skip
+
+
 def signatures() -> Iterator[Finding]:
     """Only needed by plans of profile production."""
     from quantplay.signoff import ssh
@@ -141,4 +160,4 @@ def nearest(folder: Path) -> Path:
     return next(one for one in (folder, *folder.parents) if one.exists())
 
 
-LOOKS = (python, packages, compiler, llama_cpp, signatures, processor, threads, memory, disk)
+LOOKS = (python, packages, compiler, llama_cpp, converter, signatures, processor, threads, memory, disk)

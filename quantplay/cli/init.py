@@ -27,7 +27,8 @@ def command(folder: Path, from_pilot: bool = False) -> int:
         else:
             folder.mkdir(parents=True, exist_ok=True)
             with path.open("x", encoding="utf-8") as file:  # "x": refuses what is there, also when two do this at once
-                file.write(TEMPLATE.read_text(encoding="utf-8"))
+                text = TEMPLATE.read_text(encoding="utf-8")
+                file.write(text.replace("name: my-model  ", f"{f'name: {plain(folder.absolute().name)}':<14}  ", 1))
     except FileExistsError as error:
         taken = path if path.exists() else folder
         raise InputError(

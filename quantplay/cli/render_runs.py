@@ -139,12 +139,15 @@ def ending_parts(records: RunRecords, page: str | None) -> Iterator[RenderableTy
         last = records.decisions[-1] if records.decisions else None
         signed = run.outcome in ("awaiting_signature", "rejected")  # the gate passed; what comes next is up to people
         # The gate's reasons stand right above; a run that never reached the gate has none.
-        stopped = run.outcome in ("broken", "close")  # recommendations say more than the play that would be next
+        stopped = run.outcome in (
+            "broken",
+            "close",
+            "inconclusive",
+        )  # recommendations, or the verdict, say more than the play that would be next
         yield outcome_panel(run.outcome, next_play=last.next_play if last and not signed and not stopped else None)
         if run.left_at is not None:
-            yield Text.assemble(
-                ("Left the playbook at ", "bold"), left_words(run.left_at), f", after {looks(records)}."
-            )
+            said = "Passed at " if run.outcome == "locked" else "Left the playbook at "
+            yield Text.assemble((said, "bold"), left_words(run.left_at), f", after {looks(records)}.")
         yield from recommended_parts(records.recommendations)
         if run.outcome in ("broken", "close") and (note := training_said(records.signoffs)) is not None:
             yield Text(f"{note}.")

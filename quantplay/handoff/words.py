@@ -140,7 +140,8 @@ def left_sentence(results: RunResults) -> str:
     """Where the model left the playbook, of a run that ended; empty while it goes on."""
     if results.outcome is None or results.outcome == "awaiting_signature":
         return ""
-    return f"It left the playbook at {left_words(results.left_at)}."
+    passed = results.decision is not None and results.decision.verdict == "pass"
+    return f"It {'passed' if passed else 'left the playbook'} at {left_words(results.left_at)}."
 
 
 def _without_decision(outcome: str | None) -> Headline:

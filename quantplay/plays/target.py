@@ -34,7 +34,8 @@ def target_findings(file: PlanFile) -> Iterator[Fault]:
             "envelope.target_chip: the model would not be measured on the chip that will serve it",
             value=check.target or "not named",
             allowed=f"{check.measured}, which is this machine's, or `this machine`",
-            fix=f"run the plan on that chip, or accept the difference with a deviation: {{rule: {RULE}, reason: ...}}",
+            fix="write `target_chip: this machine` under `envelope:` where this is the one; else run the plan on that chip, or accept the "
+            f"difference with a deviation: {{rule: {RULE}, reason: ...}}",
         )
 
 

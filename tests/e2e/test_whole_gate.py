@@ -42,7 +42,7 @@ def test_a_close_candidate_passes_after_mixed_precision_in_one_run(
     assert mixed["left_at"] == "mixed_precision"
     assert mixed["mix"]["budget_bytes"] == int(1.6 * short["size_bytes"])
     shown = " ".join(playground.quantplay("show", mixed["run"][:8]).stdout.split())
-    assert "Left the playbook at play 5, mixed precision, after look 2 of 2" in shown
+    assert "Passed at play 5, mixed precision, after look 2 of 2" in shown
 
 
 def test_its_package_tells_the_whole_way_verifies_and_replays(playground: Playground, mixed: dict[str, Any]) -> None:

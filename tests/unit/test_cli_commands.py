@@ -79,6 +79,7 @@ def test_version_and_wrong_usage(tmp_path: Path) -> None:
 
 def test_init_writes_a_plan_that_lacks_only_its_files(tmp_path: Path) -> None:
     done = quantplay("init", tmp_path / "new", home=tmp_path)
+    assert read_plan(tmp_path / "new" / "plan.yaml").name == "new"
     assert done.returncode == 0
     path = tmp_path / "new" / "plan.yaml"
     read_plan(path)
