@@ -48,7 +48,9 @@ def fault_of(words: list[str]) -> str | None:
     """What the command line would refuse in `words`; values, often placeholders, and what a sentence leaves out are not looked at."""
     command: Any = COMMAND
     context: Any = COMMAND.make_context("quantplay", [], resilient_parsing=True)
-    while getattr(command, "commands", None):
+    while getattr(command, "commands", None) and not (
+        command.invoke_without_command and words and words[0].startswith("-")
+    ):
         names = [word for word in words if not word.startswith("-")]
         if not names or names[0] == "COMMAND":
             return None if command.invoke_without_command or "--help" in words else "no command"
