@@ -99,7 +99,7 @@ def copies_rule(set_: Counted, _tokens: int, figures: Figures) -> Rule:
             what=f"{some(len(found), 'sample says', 'samples say')} what an earlier one says; each counts twice.",
             value=few([f"{one} = {other}" for one, other in found]),
             allowed="none",
-            samples=named(one for one, _ in found),
+            samples=tuple(one for one, _ in found),
         )
 
 
@@ -113,7 +113,7 @@ def near_copies_rule(set_: Counted, _tokens: int, figures: Figures) -> Rule:
             what=f"{some(len(found), 'sample differs', 'samples differ')} from an earlier one in a few words only.",
             value=few([f"{one} ~ {other}, {100 * alike:.0f} % alike" for one, other, alike in found]),
             allowed=f"none that share {100 * ALIKE:.0f} % of their three-word runs",
-            samples=named(one for one, _, _ in found),
+            samples=tuple(one for one, _, _ in found),
         )
 
 
@@ -187,7 +187,7 @@ def overlap_rule(set_: Counted, against: Against, figures: Figures) -> Rule:
                 + ".",
                 value=few([f"{one} in {other}" for one, other in both.items()]),
                 allowed="none",
-                samples=named(dict.fromkeys(both.values())),
+                samples=tuple(dict.fromkeys(both.values())),  # all: each has to go
             )
 
 

@@ -29,7 +29,7 @@ MEND: dict[str, str] = {
     "calibration.giant_documents": "cut them into samples of their own, or raise `calibration.tokens`",
     "calibration.length_variety": "add samples as short and as long as real requests are",
     "calibration.topic_variety": "add samples about the other things the model is asked",
-    "calibration.overlap": "remove these samples; questions that steered the quantizer don't test it",
+    "calibration.overlap": "remove these samples (`quantplay check --json` names every one); questions that steered the quantizer don't test it",
     "calibration.domain": "draw the samples from recent traffic",
 }
 SHOWN = 5  # ids in a fault
