@@ -22,7 +22,7 @@ CHROMIUM = next(
 )
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium or Chrome on PATH")
 SIZE = {"width": 1280, "height": 900}
-PATIENCE_MS = 40_000
+PATIENCE_MS = 90_000
 
 
 @contextmanager

@@ -129,7 +129,7 @@ def choose(page: Page, title: str, value: str) -> None:
 
 
 def submit(page: Page) -> None:
-    page.wait_for_timeout(1000)  # the form hands on what was typed a moment later; a person is never that fast
+    page.wait_for_timeout(3000)  # the form hands on what was typed a moment later; a person is never that fast
     page.get_by_role("button", name="Submit").click()
 
 
