@@ -240,6 +240,7 @@ def test_the_product_owner_signs_in_the_form(journey: Journey) -> None:
     page.get_by_text("does not match").wait_for()  # nothing but a signature fits in there
     fill(page, "Signature", typed(command, grace.key))
     journey.shot("sign-form", whole=False)
+    page.wait_for_timeout(3000)  # as in submit
     dialog.get_by_role("button", name="Resume").click()
     dialog.wait_for(state="hidden")
     journey.wait_for_question("Is this package what the team hands on?")
