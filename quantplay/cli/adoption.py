@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json as json_library
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from quantplay.cli.days import read_day
 from quantplay.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def command(
     from quantplay.store.registry import open_store
 
     now = datetime.now(UTC)
-    source = read_source(volume, None if since is None else read_day(since), now)
+    source = read_source(volume, None if since is None else read_day(since, "--since", "2026-10-01"), now)
     with open_store(settings()) as store:
         found = adoption(store, source, now)
     if picture is not None:
@@ -41,13 +42,6 @@ def command(
         for part in adoption_parts(found, console().width):
             console().print(part)
     return 0
-
-
-def read_day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise InputError("--since is no date", value=text, allowed="a date such as 2026-10-01") from None
 
 
 def write_picture(found: Adoption, path: Path) -> None:

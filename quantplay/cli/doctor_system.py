@@ -83,14 +83,11 @@ def llama_cpp() -> Iterator[Finding]:
 
 def converter() -> Iterator[Finding]:
     """A run that makes a GGUF needs the sources of llama.cpp's converter; `make setup` left them in the cache folder of then."""
-    from quantplay.engines.converter import installed_pin
+    from quantplay.engines.converter import converter_folder, installed_pin, sdist_file
 
     version, pin = installed_pin()
     cache = settings().cache
-    places = (
-        cache / "converter" / f"llama_cpp_python-{version}-{pin.tree[:12]}",
-        cache / "sdist" / f"llama_cpp_python-{version}.tar.gz",
-    )
+    places = (converter_folder(cache, version, pin), sdist_file(cache, version))
     if found := next((place for place in places if place.exists()), None):
         yield Finding(name="converter to GGUF", state="good", found=str(found))
     else:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json as json_library
-from datetime import date
 from typing import TYPE_CHECKING
 
-from quantplay.errors import InputError
+from quantplay.cli.days import read_day
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -19,7 +18,7 @@ def command(endpoint: str, day: str | None = None, json: bool = False) -> int:
     from quantplay.settings import settings
     from quantplay.store.registry import open_store
 
-    chosen = None if day is None else read_day(day)
+    chosen = None if day is None else read_day(day, "--day", "2026-11-21")
     with open_store(settings()) as store:
         found = look_for_drift(store, endpoint, chosen)
     if json:
@@ -30,13 +29,6 @@ def command(endpoint: str, day: str | None = None, json: bool = False) -> int:
     for part in parts(found):
         console().print(part)
     return 0
-
-
-def read_day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise InputError("--day is no date", value=text, allowed="a date such as 2026-11-21") from None
 
 
 def parts(found: DriftFinding) -> list[RenderableType]:

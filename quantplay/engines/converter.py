@@ -79,10 +79,18 @@ def ensure_converter(cache: Path) -> Converter:
     Raises MissingDependency where the sources can't be had, IntegrityError where they are not the ones we know.
     """
     version, pin = installed_pin()
-    target = cache / "converter" / f"llama_cpp_python-{version}-{pin.tree[:12]}"
+    target = converter_folder(cache, version, pin)
     if not (target.is_dir() and digest_of_tree(target) == pin.tree):
         unpack_into(target, ensure_sdist(cache, version, pin), pin)
     return Converter(path=target, version=version, digest=pin.tree)
+
+
+def converter_folder(cache: Path, version: str, pin: Pin) -> Path:
+    return cache / "converter" / f"llama_cpp_python-{version}-{pin.tree[:12]}"
+
+
+def sdist_file(cache: Path, version: str) -> Path:
+    return cache / "sdist" / f"llama_cpp_python-{version}.tar.gz"
 
 
 def installed_pin() -> tuple[str, Pin]:
@@ -102,7 +110,7 @@ def installed_pin() -> tuple[str, Pin]:
 
 def ensure_sdist(cache: Path, version: str, pin: Pin) -> Path:
     """The source distribution in `cache/sdist`, downloaded through pip where it is not there or damaged."""
-    target = cache / "sdist" / f"llama_cpp_python-{version}.tar.gz"
+    target = sdist_file(cache, version)
     if target.is_file() and digest_of_file(target) == pin.sdist:
         return target
     with (

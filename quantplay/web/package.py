@@ -9,7 +9,7 @@ from typing import Any
 
 from quantplay.gate.sentences import remarks
 from quantplay.handoff.contents import RunResults
-from quantplay.handoff.report import GateRow, gate_rows
+from quantplay.handoff.report import GateRow, Tile, gate_rows
 from quantplay.handoff.words import compact, number, percent, size
 from quantplay.plan import Plan
 from quantplay.plays.catalogue import Listed, chips, stood
@@ -35,16 +35,6 @@ TOLD = (
     "play", "stage", "role", "verdict", "comment", "outcome", "status", "trigger", "what", "resolution", "lesson", "reason", "kind",
 )  # fmt: skip
 """What of an event's body is told, in this order."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tile:
-    """One number of the first screen."""
-
-    label: str
-    value: str
-    note: str
-    tone: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
