@@ -1,6 +1,7 @@
 """The commands and their options, nothing else: `--help` answers at once because each command's module is imported late.
 
-To add a command: a module with a `command` function that returns the exit code, and a few lines here.
+To add a command: a module with a `command` function that returns the exit code, and a few lines here or in one of the
+`*_app.py` files, whose commands are listed after these.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ from typing import Annotated
 
 import typer
 
+from quantplay.cli.live_app import live
 from quantplay.cli.registry_app import registry
 from quantplay.cli.starting import AsJson, start
+from quantplay.cli.system_app import system
+from quantplay.cli.team_app import team
 
 app = typer.Typer(
     name="quantplay",
@@ -33,9 +37,6 @@ def show_version(value: bool) -> None:
 
         typer.echo(f"quantplay {__version__}")
         raise typer.Exit
-
-
-app.add_typer(registry, name="registry")
 
 
 @app.callback()
@@ -238,81 +239,6 @@ def revalidate(
 
 
 @app.command()
-def audit(
-    subject: Annotated[
-        str,
-        typer.Argument(
-            metavar="RUN|PACKAGE|ENDPOINT", help="Its id, key or name; the first characters of an id or key do."
-        ),
-    ],
-    backward: Annotated[
-        bool, typer.Option("--backward", help="Start from a model that disappoints: rank what may be behind it.")
-    ] = False,
-    json: AsJson = False,
-) -> None:
-    """Walk the whole checklist and the seven classic mistakes. Each answer with its owner and evidence; exit code 23 where a mistake is open."""
-    start("audit", subject=subject, backward=backward, json=json)
-
-
-@app.command()
-def adoption(
-    since: Annotated[
-        str | None, typer.Option(metavar="DAY", help="First day, as 2026-10-01, UTC; thirty days by default.")
-    ] = None,
-    volume: Annotated[
-        str | None,
-        typer.Option(metavar="SOURCE", help="FILE.csv or prometheus:URL; by default what our gateways counted."),
-    ] = None,
-    picture: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the chart there too, as SVG.", show_default=False)
-    ] = None,
-    html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write all of it there too, as a web page.", show_default=False)
-    ] = None,
-    json: AsJson = False,
-) -> None:
-    """Say how much of what is served is validated and quantized. Models by volume, time to quantize, savings, what was declined."""
-    start("adoption", since=since, volume=volume, picture=picture, html=html, json=json)
-
-
-standards = typer.Typer(
-    help="The organisation's rules for plans: show, check, raise them.",
-    invoke_without_command=True,
-    rich_markup_mode=None,
-)
-app.add_typer(standards, name="standards")
-StandardsPath = Annotated[
-    Path | None,
-    typer.Argument(metavar="[FILE]", help="A standards file; by default QUANTPLAY_STANDARDS.", show_default=False),
-]
-
-
-@standards.callback()
-def standards_here(context: typer.Context, json: AsJson = False) -> None:
-    """Show the rules that apply here. Or check a file, or see which locked models fall short of one."""
-    if context.invoked_subcommand is None:
-        start("standards", json=json)
-
-
-@standards.command("show")
-def standards_show(file: StandardsPath = None, json: AsJson = False) -> None:
-    """Show the rules of a standards file. What applies to which runtime, use case and profile, and when to deviate."""
-    start("standards", file=file, json=json)
-
-
-@standards.command("check")
-def standards_check(file: StandardsPath = None, json: AsJson = False) -> None:
-    """Check a standards file. Lists every fault at once, with its line."""
-    start("standards_check", file=file, json=json)
-
-
-@standards.command("falls-short")
-def standards_falls_short(file: StandardsPath = None, json: AsJson = False) -> None:
-    """List the locked models that fall short of a standards file. Of what, by how much and the fix; before it is put in force."""
-    start("standards_falls_short", file=file, json=json)
-
-
-@app.command()
 def replay(
     package: Annotated[Path, typer.Argument(help="A hand-off package: folder or .tar.", show_default=False)],
     sources: Annotated[
@@ -328,301 +254,7 @@ def replay(
     start("replay", package=package, sources=sources, out=out, json=json)
 
 
-@app.command("import")
-def import_artifact(
-    artifact: Annotated[
-        Path, typer.Argument(help="A .gguf file, or a folder of quantized safetensors.", show_default=False)
-    ],
-    base: Annotated[
-        str,
-        typer.Option(metavar="MODEL", help="The full-precision model: a folder, or org/name.", show_default=False),
-    ],
-    commit: Annotated[
-        str | None, typer.Option(help="Full commit of a base model on the hub.", show_default=False)
-    ] = None,
-    name: Annotated[str | None, typer.Option(help="What it is called; the file's name by default.")] = None,
-    origin: Annotated[str, typer.Option(help="Where it comes from, for the record.")] = "",
-    json: AsJson = False,
-) -> None:
-    """Register what was quantized elsewhere. Reads it, runs nothing of it; unvalidated until a run has judged it."""
-    start("import_artifact", json=json, artifact=artifact, base=base, commit=commit, name=name, origin=origin)
-
-
-@app.command("release-check")
-def release_check(
-    package: Annotated[Path, typer.Argument(help="A package's folder or .tar.", show_default=False)],
-    owners: Annotated[
-        Path | None, typer.Option(help="Whose signatures count; by default QUANTPLAY_OWNERS.", show_default=False)
-    ] = None,
-    manifest: Annotated[str | None, typer.Option(help="SHA-256 its manifest must have.", show_default=False)] = None,
-    internal: Annotated[
-        bool, typer.Option("--internal", help="Accept profile internal too, which nobody signs.")
-    ] = False,
-    junit: Annotated[Path | None, typer.Option(help="Write the answer as JUnit XML too.", show_default=False)] = None,
-    json: AsJson = False,
-) -> None:
-    """Say whether a package may serve. Offline, for pipelines; exit code 0 only where everything holds."""
-    start("release_check", json=json, package=package, owners=owners, manifest=manifest, internal=internal, junit=junit)
-
-
-@app.command()
-def release(
-    package: Annotated[Path, typer.Argument(help="A package's folder or .tar, or its alias.", show_default=False)],
-    endpoint: Annotated[str, typer.Option(metavar="NAME", help="What clients ask for.", show_default=False)],
-    full_precision: Annotated[
-        str, typer.Option(metavar="URL", help="Server of full precision, URL/v1 or URL/v1#MODEL.", show_default=False)
-    ],
-    quantized: Annotated[
-        str, typer.Option(metavar="URL", help="Server of the package's model, likewise.", show_default=False)
-    ],
-    weight: Annotated[float, typer.Option(min=0, max=100, help="Percent of conversations it answers.")] = 5,
-    steps: Annotated[str, typer.Option(help="Percentages it may rise to, one after the other.")] = "5,25,50,100",
-    owners: Annotated[
-        Path | None, typer.Option(help="Whose signatures count; by default QUANTPLAY_OWNERS.", show_default=False)
-    ] = None,
-    manifest: Annotated[str | None, typer.Option(help="SHA-256 its manifest must have.", show_default=False)] = None,
-    internal: Annotated[
-        bool, typer.Option("--internal", help="Accept profile internal too, which nobody signs.")
-    ] = False,
-    reason: Annotated[str, typer.Option(help="Why, for the record.")] = "released",
-    json: AsJson = False,
-) -> None:
-    """Serve a package's model beside full precision. Checks it first; refuses what may not be released."""
-    start(
-        "release", json=json, package=package, endpoint=endpoint, full_precision=full_precision, quantized=quantized,
-        weight=weight, steps=steps, owners=owners, manifest=manifest, internal=internal, reason=reason,
-    )  # fmt: skip
-
-
-@app.command()
-def rollback(
-    endpoint: Annotated[str, typer.Argument(metavar="NAME", help="The endpoint.", show_default=False)],
-    reason: Annotated[str, typer.Option(help="Why, for the record.")] = "by hand",
-    json: AsJson = False,
-) -> None:
-    """Give everybody full precision again, at once. Always possible; going back in takes a new release."""
-    start("rollback", endpoint=endpoint, reason=reason, json=json)
-
-
-@app.command()
-def traffic(
-    endpoint: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One endpoint, with its history.")] = None,
-    json: AsJson = False,
-) -> None:
-    """Show who answers where. Endpoints, shares of traffic, and how they came about."""
-    start("traffic", endpoint=endpoint, json=json)
-
-
-@app.command()
-def judge(
-    endpoint: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One endpoint; all by default.")] = None,
-    every: Annotated[int, typer.Option(min=1, max=3600, help="Seconds between two looks.")] = 60,
-    once: Annotated[bool, typer.Option("--once", help="Look once and end.")] = False,
-    json: AsJson = False,
-) -> None:
-    """Judge what is live. Takes a bad model back, gives a good one more traffic; needs no Prefect."""
-    start("judge", endpoint=endpoint, every=every, once=once, json=json)
-
-
-@app.command()
-def drift(
-    endpoint: Annotated[str, typer.Argument(metavar="NAME", help="The endpoint.", show_default=False)],
-    day: Annotated[
-        str | None, typer.Option(metavar="DAY", help="As 2026-11-21, UTC; yesterday by default.", show_default=False)
-    ] = None,
-    json: AsJson = False,
-) -> None:
-    """Compare a day's traffic with what is usual. And with the calibration set; no text of a prompt is kept."""
-    start("drift", endpoint=endpoint, day=day, json=json)
-
-
-@app.command()
-def doctor(
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Look for changes of the stack instead, and tell the Prefect server.")
-    ] = False,
-    every: Annotated[int, typer.Option(min=1, max=86400, help="Seconds between two looks of the watch.")] = 300,
-    once: Annotated[bool, typer.Option("--once", help="Watch with one look and end.")] = False,
-    json: AsJson = False,
-) -> None:
-    """Say what is here and what is missing. Each with the command that helps; changes nothing."""
-    if watch:
-        start("doctor_watch", every=every, once=once, json=json)
-    start("doctor", json=json)
-
-
-@app.command()
-def migrate(json: AsJson = False) -> None:
-    """Bring the product database up to date and exit. What a deployment does once, before anything uses it."""
-    start("migrate", json=json)
-
-
-artifacts = typer.Typer(
-    help="What lies in the artifact store and why; what could go.", invoke_without_command=True, rich_markup_mode=None
-)
-app.add_typer(artifacts, name="artifacts")
-OlderThan = Annotated[int, typer.Option(metavar="DAYS", min=1, help="Not stored or used for so many days.")]
-
-
-@artifacts.callback()
-def artifacts_here(context: typer.Context, json: AsJson = False) -> None:
-    """List stored files with what keeps each. Or remove what nothing keeps, by name."""
-    if context.invoked_subcommand is None:
-        start("artifacts", json=json)
-
-
-@artifacts.command("list")
-def artifacts_list(older_than: OlderThan = 30, json: AsJson = False) -> None:
-    """List stored files with what keeps each. And folders of fetched plans, inputs and scratch; says what could go."""
-    start("artifacts", older_than=older_than, json=json)
-
-
-@artifacts.command("prune")
-def artifacts_prune(
-    older_than: OlderThan = 30,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Remove nothing; show what would go.")] = False,
-    json: AsJson = False,
-) -> None:
-    """Remove what nothing keeps. Never what is pinned, packaged, or of a run under way; each is looked up again before it goes."""
-    start("artifacts", prune=True, older_than=older_than, dry_run=dry_run, json=json)
-
-
-events = typer.Typer(help="Who did what when; is that chain whole.", invoke_without_command=True, rich_markup_mode=None)
-app.add_typer(events, name="events")
-
-
-@events.callback()
-def events_here(
-    context: typer.Context,
-    about: Annotated[
-        str, typer.Option(metavar="RUN|PACKAGE|ENDPOINT", help="Only what is about it and its records.")
-    ] = "",
-    kind: Annotated[str, typer.Option(help="Only kinds that contain this, such as signed.")] = "",
-    actor: Annotated[str, typer.Option(help="Only of those whose name contains this.")] = "",
-    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="The newest so many.")] = 50,
-    json: AsJson = False,
-) -> None:
-    """Show who did what when, oldest first. From the chain in which every event holds the digest of the one before."""
-    if context.invoked_subcommand is None:
-        start("events", about=about, kind=kind, actor=actor, limit=limit, json=json)
-
-
-@events.command("verify")
-def events_verify(
-    remembered: Annotated[
-        list[str] | None, typer.Option(metavar="NUMBER:DIGEST", help="An event as noted elsewhere; may be repeated.")
-    ] = None,
-    json: AsJson = False,
-) -> None:
-    """Compute the whole chain again. Shows what was changed, left out or cut off behind quantplay's back."""
-    start("events_verify", remembered=remembered or [], json=json)
-
-
-@app.command()
-def backup(
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Where backups lie; made if need be.", show_default=False)
-    ],
-    list_all: Annotated[bool, typer.Option("--list", help="Write nothing; list what is there.")] = False,
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; read every backup there again.")] = False,
-    json: AsJson = False,
-) -> None:
-    """Back up database, pinned files and packages. Of one moment, whole or not at all; what the folder has is not copied again."""
-    start("backup", folder=folder, list_all=list_all, check=check, json=json)
-
-
-@app.command()
-def restore(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the backups lie.", show_default=False)],
-    backup: Annotated[
-        str | None, typer.Option(metavar="NAME", help="This one; by default the newest.", show_default=False)
-    ] = None,
-    json: AsJson = False,
-) -> None:
-    """Bring a backup back, into an empty database only. Everything is verified before and after."""
-    start("restore", folder=folder, backup=backup, json=json)
-
-
-@app.command()
-def up(
-    workers: Annotated[bool, typer.Option(help="Also start this machine's workers.")] = True,
-    json: AsJson = False,
-) -> None:
-    """Make everything the Prefect UI needs. Database, server, pools, workers, deployments; once more changes nothing."""
-    start("up", workers=workers, json=json)
-
-
-@app.command()
-def worker(
-    pool: Annotated[str, typer.Option(help="cpu: orchestration; gpu: heavy plays, one at a time.", show_default=False)],
-    name: Annotated[str | None, typer.Option(help="Its name in the UI; HOST-POOL by default.")] = None,
-    device: Annotated[
-        str | None, typer.Option(help="Device of its jobs, as `nvidia-smi -L` names it; the first by default.")
-    ] = None,
-) -> None:
-    """Pull runs from a work pool until told to stop. The first signal lets running jobs finish, a second ends them."""
-    start("worker", pool=pool, name=name, device=device)
-
-
-@app.command()
-def gateway(
-    policy: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Policies in a file; by default the product database's.")
-    ] = None,
-    records: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Where counts and requests are written; without it /metrics only."),
-    ] = None,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; others than this machine's need keys.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8080,
-    admin_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="/metrics on a port of its own, for this machine only.")
-    ] = None,
-    drift: Annotated[bool, typer.Option(help="Count what conversations are like, without their text.")] = True,
-) -> None:
-    """Answer clients from both arms of each endpoint. OpenAI-compatible; the first signal lets streams finish, a second ends them."""
-    start("gateway", policy=policy, records=records, host=host, port=port, admin_port=admin_port, drift=drift)
-
-
-@app.command()
-def web(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 4300,
-    provider_keys: Annotated[
-        bool, typer.Option("--provider-keys", help="Print the OpenID provider as the owners file lists it, and end.")
-    ] = False,
-) -> None:
-    """Show the registry as web pages. Models, runs that wait for signatures, endpoints, incidents, the funnel; until it is stopped."""
-    start("web", host=host, port=port, provider_keys=provider_keys)
-
-
-@app.command()
-def platform_gateway(
-    mapping: Annotated[
-        Path, typer.Argument(help="Which Services serve each endpoint's arms, a YAML file.", show_default=False)
-    ],
-    prometheus: Annotated[
-        str | None, typer.Option(metavar="URL", help="Where Envoy's counters are read.", show_default=False)
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Write the routes here, for GitOps.", show_default=False)
-    ] = None,
-    kubectl: Annotated[bool, typer.Option("--kubectl", help="Apply the routes with kubectl.")] = False,
-    every: Annotated[int, typer.Option(min=1, max=300, help="Seconds between two looks at the counters.")] = 15,
-    once: Annotated[
-        bool, typer.Option("--once", help="Write the routes now and end; without another place, print them.")
-    ] = False,
-) -> None:
-    """Have the platform's own gateway split the traffic. Policies become HTTPRoutes (Gateway API), Envoy's counters reach the judge."""
-    start("platform_gateway", mapping=mapping, prometheus=prometheus, out=out, kubectl=kubectl, every=every, once=once)
-
-
-@app.command()
-def down(
-    drain: Annotated[bool, typer.Option("--drain", help="Let running jobs finish first.")] = False,
-    json: AsJson = False,
-) -> None:
-    """Stop what quantplay started here. Its workers, its Prefect server and its database; the data stays."""
-    start("down", drain=drain, json=json)
+app.add_typer(live)
+app.add_typer(system)
+app.add_typer(team)
+app.add_typer(registry, name="registry")
