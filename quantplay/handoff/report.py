@@ -146,9 +146,10 @@ def tiles(results: RunResults) -> list[Tile]:
             )
         )
     if results.artifact and base:
-        share = 1 - results.artifact.size_bytes / base.weights_bytes
-        than = f"{words.percent(abs(share), 0)} {'smaller' if share >= 0 else 'larger'}"
-        note = f"{than} than full precision's {words.size(base.weights_bytes)}"
+        note = f"{words.smaller(results.artifact.size_bytes, base.weights_bytes)} than full precision's {words.size(base.weights_bytes)}"
+        source = results.inputs.model.weights_bytes if results.inputs else 0
+        if 0 < source < 0.9 * base.weights_bytes:  # served wider than it came
+            note += f", {words.smaller(results.artifact.size_bytes, source)} than the source's {words.size(source)}"
         found.append(Tile(label="File to serve", value=words.size(results.artifact.size_bytes), note=note))
     if base and cand:
         ratio = cand.time_per_token_ms.p50 / base.time_per_token_ms.p50

@@ -44,6 +44,11 @@ def percent(share: float, digits: int = 1) -> str:
     return f"{number(100 * share, digits)} %"
 
 
+def smaller(size_bytes: float, than_bytes: float) -> str:
+    share = 1 - size_bytes / than_bytes
+    return f"{percent(abs(share), 0)} {'smaller' if share >= 0 else 'larger'}"
+
+
 def size(size_bytes: float) -> str:
     """In KiB, MiB or GiB, powers of two."""
     mib = size_bytes / (1 << 20)

@@ -32,6 +32,11 @@ class Manifest(Record):
     def size_bytes(self) -> int:
         return sum(file.size_bytes for file in self.files)
 
+    @property
+    def weights_bytes(self) -> int:
+        """Of a model's safetensors files."""
+        return sum(file.size_bytes for file in self.files if file.path.endswith(".safetensors"))
+
 
 class Inputs(Record):
     """All that a run reads, pinned before any result exists."""

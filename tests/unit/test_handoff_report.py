@@ -15,6 +15,7 @@ from quantplay.handoff.looks import cells
 from quantplay.handoff.markdown import baseline_markdown
 from quantplay.handoff.report import render_report
 from quantplay.handoff.words import compact, drop_text, headline, number, size
+from quantplay.records import FileEntry, Manifest
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 EVIL = '</pre><script>alert(1)</script><img src=x onerror="alert(2)">{{ 7 * 7 }}\x00\u202e&amp;'
@@ -265,3 +266,19 @@ def test_a_server_is_named_with_its_flags_and_what_it_does_not_tell() -> None:
     assert "whole distributions" not in render_report(run)
     assert served.baseline is not None
     assert "llama-cpp-python 0.3.36" in baseline_markdown(served.baseline, run.plan).replace("\\", "")
+
+
+@pytest.mark.parametrize(("width", "told"), [(1.0, False), (0.5, True)])
+def test_a_source_narrower_than_full_precision_is_compared_too(
+    runs: dict[str, RunResults], width: float, told: bool
+) -> None:
+    run = runs["pass"]
+    assert run.inputs is not None
+    assert run.artifact is not None
+    assert run.evaluation is not None
+    weights = round(width * run.evaluation.reference_performance.weights_bytes)
+    entry = FileEntry(path="model.safetensors", size_bytes=weights, sha256="0" * 64)
+    inputs = run.inputs.model_copy(update={"model": Manifest.of("model", "m", (entry,))})
+    page = render_report(replace(run, inputs=inputs))
+    share = abs(1 - run.artifact.size_bytes / weights)
+    assert (f"{share:.0%} smaller than the source&#39;s".replace("%", " %") in page) is told
