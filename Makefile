@@ -7,7 +7,7 @@ SHELL := /bin/sh
 # Threads that wait spin by default; beside one busy core that makes llama.cpp 25 times slower.
 export OMP_WAIT_POLICY ?= passive
 
-# Fast folders come first, whole runs last, each folder of these in a process of its own (tests/conftest.py); a new folder stands in
+# Fast folders come first, the platform and whole runs last (tests/conftest.py says what stays in one process); a new folder stands in
 # between without a change here.
 TEST_FOLDERS := $(filter-out %/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)))
 FIRST := tests/unit tests/store

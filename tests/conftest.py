@@ -1,4 +1,4 @@
-"""What all folders share: where tests run in several processes, the whole runs of a folder stay in one."""
+"""What all folders share: where tests run in several processes, what shares a platform or a home stays in one."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-TOGETHER = {"flows", "e2e"}
-"""Folders whose tests share a running platform or home: one process has all of a folder, one after the other."""
+PLATFORM = "flows"
+"""The folder whose tests share one running platform: one process has all of it, one test after the other."""
+WHOLE_RUNS = "e2e"
+"""Here a process has a home for all files it gets, and a file stays in one process."""
 
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist, whose own groups pytest 9.2 does not tell it
@@ -17,7 +19,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class ByFolder(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            folder = PurePosixPath(nodeid.partition("::")[0]).parent.name
-            return folder if folder in TOGETHER else nodeid
+            file = PurePosixPath(nodeid.partition("::")[0])
+            return {PLATFORM: PLATFORM, WHOLE_RUNS: str(file)}.get(file.parent.name, nodeid)
 
     return ByFolder(config, log)
