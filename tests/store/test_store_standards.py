@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import store_samples as samples
-from factories import made_package
+from factories import made_fingerprint, made_package
 
 from quantplay.digest import digest_of
 from quantplay.errors import PlanError
@@ -22,7 +22,7 @@ from quantplay.records import MadeOf, PackageRef
 from quantplay.settings import Settings
 from quantplay.standards import read_standards
 from quantplay.store.registry import Store, open_store
-from tasks import evaluate, runs
+from tasks import evaluate, reuse, runs
 from tasks.evaluate import standards_of
 from tasks.runs import OPENED, open_run
 
@@ -112,9 +112,11 @@ def test_a_raised_standard_names_the_models_it_leaves_behind(
 @pytest.fixture
 def bench(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """What the tasks find on this machine: the real database, and settings of the test's own."""
-    made = SimpleNamespace(store=store, settings=SimpleNamespace(standards=None, pool="gpu"))
-    monkeypatch.setattr(runs, "workbench", lambda: made)
-    monkeypatch.setattr(evaluate, "workbench", lambda: made)
+    made = SimpleNamespace(
+        store=store, settings=SimpleNamespace(standards=None, pool="gpu"), fingerprint=made_fingerprint()
+    )
+    for module in (runs, reuse, evaluate):
+        monkeypatch.setattr(module, "workbench", lambda: made)
     return made
 
 
