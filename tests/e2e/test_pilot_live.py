@@ -81,6 +81,7 @@ def test_however_it_ends_nothing_is_left_running(locked: Playground, number: sig
     child = subprocess.Popen(
         [sys.executable, "-m", "quantplay.cli", "pilot", "--live"],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=locked.environment(),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it, and so would this one
     )  # fmt: skip
     assert child.stderr is not None
     for line in child.stderr:
@@ -97,6 +98,7 @@ def test_however_it_ends_nothing_is_left_running(locked: Playground, number: sig
     assert left_running(locked.home) == []
     assert "Traceback" not in rest
     if number != signal.SIGKILL:
+        assert child.returncode == 130
         traffic = json.loads(locked.quantplay("traffic", "pilot", "--json").stdout)
         assert [one["state"] for one in traffic["policies"] if one["endpoint"] == "pilot"] == ["rolled_back"]
 
