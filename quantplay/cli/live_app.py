@@ -13,18 +13,19 @@ import typer
 from quantplay.cli.starting import AsJson, start
 
 live = typer.Typer(rich_markup_mode=None)
+OwnersFile = Annotated[
+    Path | None, typer.Option(help="Whose signatures count; by default QUANTPLAY_OWNERS.", show_default=False)
+]
+ManifestDigest = Annotated[str | None, typer.Option(help="SHA-256 its manifest must have.", show_default=False)]
+AlsoInternal = Annotated[bool, typer.Option("--internal", help="Accept profile internal too, which nobody signs.")]
 
 
 @live.command("release-check")
 def release_check(
     package: Annotated[Path, typer.Argument(help="A package's folder or .tar.", show_default=False)],
-    owners: Annotated[
-        Path | None, typer.Option(help="Whose signatures count; by default QUANTPLAY_OWNERS.", show_default=False)
-    ] = None,
-    manifest: Annotated[str | None, typer.Option(help="SHA-256 its manifest must have.", show_default=False)] = None,
-    internal: Annotated[
-        bool, typer.Option("--internal", help="Accept profile internal too, which nobody signs.")
-    ] = False,
+    owners: OwnersFile = None,
+    manifest: ManifestDigest = None,
+    internal: AlsoInternal = False,
     junit: Annotated[Path | None, typer.Option(help="Write the answer as JUnit XML too.", show_default=False)] = None,
     json: AsJson = False,
 ) -> None:
@@ -44,13 +45,9 @@ def release(
     ],
     weight: Annotated[float, typer.Option(min=0, max=100, help="Percent of conversations it answers.")] = 5,
     steps: Annotated[str, typer.Option(help="Percentages it may rise to, one after the other.")] = "5,25,50,100",
-    owners: Annotated[
-        Path | None, typer.Option(help="Whose signatures count; by default QUANTPLAY_OWNERS.", show_default=False)
-    ] = None,
-    manifest: Annotated[str | None, typer.Option(help="SHA-256 its manifest must have.", show_default=False)] = None,
-    internal: Annotated[
-        bool, typer.Option("--internal", help="Accept profile internal too, which nobody signs.")
-    ] = False,
+    owners: OwnersFile = None,
+    manifest: ManifestDigest = None,
+    internal: AlsoInternal = False,
     reason: Annotated[str, typer.Option(help="Why, for the record.")] = "released",
     json: AsJson = False,
 ) -> None:
