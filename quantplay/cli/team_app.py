@@ -13,8 +13,6 @@ import typer
 from quantplay.cli.starting import AsJson, start
 
 team = typer.Typer(rich_markup_mode=None)
-
-
 standards = typer.Typer(
     help="The organisation's rules for plans. Show, check, raise them.",
     invoke_without_command=True,

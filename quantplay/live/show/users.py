@@ -56,10 +56,9 @@ class Users:
     stop: tuple[str, ...]
     phase: Phase = "before the swap"
     tally: Tally = field(default_factory=Tally)
-    leaving: bool = False  # nobody asks once more
 
     async def come(self, arrivals: Iterator[Conversation]) -> None:
-        """Until cancelled; answers under way are waited for."""
+        """Until cancelled; those who are being answered are waited for."""
         clock = asyncio.get_running_loop().time
         began, places, running = clock(), asyncio.Semaphore(AT_ONCE), set[asyncio.Task[None]]()
         try:
@@ -71,14 +70,11 @@ class Users:
                 task.add_done_callback(running.discard)
                 task.add_done_callback(lambda _: places.release())
         finally:
-            self.leaving = True
             await asyncio.gather(*running, return_exceptions=True)
 
     async def talk(self, conversation: Conversation) -> None:
         self.tally.conversations += 1
         for turn in conversation.turns:
-            if self.leaving:
-                return
             phase = self.phase
             answer = await self.ask(conversation.id, turn)
             self.tally.requests += 1
